@@ -1,0 +1,127 @@
+/**
+ * The files of a model as rows of chunks in Postgres: written by COPY, read one query a chunk, so that a slow client holds
+ * no connection. Every chunk and the whole carry a SHA-256.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { and, eq, isNotNull } from 'drizzle-orm';
+import type { Database, Postgres } from './database.ts';
+import * as schema from './schema.ts';
+
+/** Bytes of every chunk of an artifact but its last. */
+export const chunkBytes = 1024 * 1024;
+
+export interface StoredArtifact {
+  name: string;
+  type: string;
+  bytes: number;
+  /** Hexadecimal, of all of it. */
+  sha256: string;
+}
+
+const sha256 = (data: Uint8Array): Buffer => createHash('sha256').update(data).digest();
+
+/**
+ * Stores the file at `path` as artifact `name` of a model that nobody sees yet. Writing it again replaces nothing: a model's
+ * artifacts are written once, by one attempt.
+ */
+export async function writeArtifact(
+  { sql }: Pick<Postgres, 'sql'>,
+  modelId: string,
+  { name, type, path }: { name: string; type: string; path: string },
+): Promise<StoredArtifact> {
+  const whole = createHash('sha256');
+  return await sql.begin(async (transaction) => {
+    const copy =
+      await transaction`copy chunks (model_id, name, index, digest, data) from stdin (format binary)`.writable();
+    const counted = { bytes: 0 };
+    await pipeline(Readable.from(copyRows(modelId, name, path, whole, counted)), copy);
+    const artifact = { name, type, bytes: counted.bytes, sha256: whole.digest('hex') };
+    await transaction`insert into artifacts (model_id, name, type, bytes, sha256)
+      values (${modelId}, ${name}, ${type}, ${artifact.bytes}, ${artifact.sha256})`;
+    return artifact;
+  });
+}
+
+/** PostgreSQL documentation, COPY, "Binary Format". */
+async function* copyRows(modelId: string, name: string, path: string, whole: Hash, counted: { bytes: number }) {
+  yield Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), int32(0), int32(0)]);
+  const id = Buffer.from(modelId.replaceAll('-', ''), 'hex');
+  let index = 0;
+  for await (const data of createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Buffer>) {
+    whole.update(data);
+    counted.bytes += data.length;
+    const fields = [id, Buffer.from(name), int32(index++), sha256(data)].flatMap((field) => [
+      int32(field.length),
+      field,
+    ]);
+    yield Buffer.concat([int16(fields.length / 2 + 1), ...fields, int32(data.length), data]);
+  }
+  yield int16(-1);
+}
+
+function int16(value: number): Buffer {
+  const buffer = Buffer.alloc(2);
+  buffer.writeInt16BE(value);
+  return buffer;
+}
+
+function int32(value: number): Buffer {
+  const buffer = Buffer.alloc(4);
+  buffer.writeInt32BE(value);
+  return buffer;
+}
+
+/** A published model's artifact, or null. */
+export async function findArtifact(db: Database, modelId: string, name: string): Promise<StoredArtifact | null> {
+  const { artifacts, models } = schema;
+  const [found] = await db
+    .select({ name: artifacts.name, type: artifacts.type, bytes: artifacts.bytes, sha256: artifacts.sha256 })
+    .from(artifacts)
+    .innerJoin(models, eq(models.id, artifacts.modelId))
+    .where(and(eq(artifacts.modelId, modelId), eq(artifacts.name, name), isNotNull(models.publishedAt)));
+  return found ?? null;
+}
+
+/**
+ * The bytes from `start` to before `end` of an artifact, in pieces of at most 1 MiB, one read ahead.
+ *
+ * @throws Error when a chunk is missing or is not what was written.
+ */
+export async function* readArtifact(
+  db: Database,
+  modelId: string,
+  name: string,
+  { start, end }: { start: number; end: number },
+): AsyncGenerator<Uint8Array> {
+  if (start >= end) return;
+  const last = Math.floor((end - 1) / chunkBytes);
+  let index = Math.floor(start / chunkBytes);
+  let ahead = readChunk(db, modelId, name, index);
+  try {
+    for (; index <= last; index++) {
+      const data = await ahead;
+      if (index < last) ahead = readChunk(db, modelId, name, index + 1);
+      const offset = index * chunkBytes;
+      yield data.subarray(Math.max(0, start - offset), Math.min(data.length, end - offset));
+    }
+  } finally {
+    // A reader that leaves early must not leave an unhandled rejection behind.
+    ahead.catch(() => {});
+  }
+}
+
+async function readChunk(db: Database, modelId: string, name: string, index: number): Promise<Uint8Array> {
+  const { chunks } = schema;
+  const [chunk] = await db
+    .select({ digest: chunks.digest, data: chunks.data })
+    .from(chunks)
+    .where(and(eq(chunks.modelId, modelId), eq(chunks.name, name), eq(chunks.index, index)));
+  if (!chunk) throw new Error(`Chunk ${index} of ${name} of model ${modelId} is missing.`);
+  if (!sha256(chunk.data).equals(chunk.digest)) {
+    throw new Error(`Chunk ${index} of ${name} of model ${modelId} is not what was written: its digest differs.`);
+  }
+  return chunk.data;
+}

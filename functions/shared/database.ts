@@ -1,0 +1,38 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
+import postgres, { type Sql } from 'postgres';
+import * as schema from './schema.ts';
+
+export type Database = PostgresJsDatabase<typeof schema>;
+/** What queries run on: the database, or a transaction of it. */
+export type Queries = Pick<Database, 'select' | 'insert' | 'update' | 'delete' | 'execute'>;
+
+export interface Postgres {
+  /** For queries by drizzle. */
+  db: Database;
+  /** For what drizzle does not cover: COPY. */
+  sql: Sql;
+  close: () => Promise<void>;
+}
+
+/** Postgres's clock at the moment of asking: `now()` would stand still during a transaction. */
+export const databaseTime: SQL<Date> = sql<Date>`clock_timestamp()`;
+/** Postgres's clock plus so many seconds. */
+export const secondsFromNow = (seconds: number): SQL<Date> =>
+  sql<Date>`clock_timestamp() + make_interval(secs => ${seconds})`;
+
+/**
+ * A pool of connections to `url`, opened when first used. Notices go nowhere: they are about migrations that ran before.
+ *
+ * @param connections most connections at once; each instance of a function takes so many from Postgres's own limit.
+ */
+export function connect(url: string, { connections = 4 } = {}): Postgres {
+  const client = postgres(url, {
+    max: connections,
+    idle_timeout: 60,
+    connect_timeout: 10,
+    onnotice: () => {},
+    connection: { application_name: 'ai-teacher' },
+  });
+  return { db: drizzle(client, { schema }), sql: client, close: () => client.end({ timeout: 5 }) };
+}

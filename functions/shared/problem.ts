@@ -1,0 +1,73 @@
+/** Errors as the API answers them: RFC 9457 `application/problem+json`. */
+import type { Context, ErrorHandler, NotFoundHandler } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Log } from './log.ts';
+
+const titles: Partial<Record<number, string>> = {
+  400: 'Malformed request',
+  401: 'Not signed in',
+  403: 'Not allowed',
+  404: 'Not found',
+  409: 'Not possible now',
+  410: 'Gone',
+  413: 'Too large',
+  416: 'Range not satisfiable',
+  422: 'Not acceptable',
+  429: 'Too many requests',
+  500: 'Our mistake',
+  503: 'Not available',
+};
+
+/** A request that cannot be answered; `detail` says what was expected and what to do. */
+export class Problem extends Error {
+  readonly status: ContentfulStatusCode;
+  /** For programs: stays the same when the sentence changes. */
+  readonly code: string;
+  readonly headers: Record<string, string>;
+  readonly params: Record<string, unknown>;
+
+  constructor(
+    status: ContentfulStatusCode,
+    code: string,
+    detail: string,
+    {
+      headers = {},
+      cause,
+      ...params
+    }: { headers?: Record<string, string>; cause?: unknown; [param: string]: unknown } = {},
+  ) {
+    super(detail, { cause });
+    this.status = status;
+    this.code = code;
+    this.headers = headers;
+    this.params = params;
+  }
+}
+
+export function answerProblem(context: Context, problem: Problem): Response {
+  const { status, code, message, params, headers } = problem;
+  const body = { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: message, code, params };
+  return context.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
+}
+
+/** For `app.onError`: a {@link Problem} as it is, anything else as 500 without a word of its inside, and logged. */
+export const onError =
+  (log: Log): ErrorHandler =>
+  (error, context) => {
+    if (error instanceof Problem) return answerProblem(context, error);
+    if (error instanceof HTTPException) {
+      return answerProblem(context, new Problem(error.status, 'http', error.message || 'The request was refused.'));
+    }
+    log.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed');
+    return answerProblem(
+      context,
+      new Problem(500, 'internal', 'Something went wrong here. Please try again in a moment.'),
+    );
+  };
+
+export const onNotFound: NotFoundHandler = (context) =>
+  answerProblem(
+    context,
+    new Problem(404, 'no-such-path', `There is nothing at ${context.req.method} ${context.req.path}.`),
+  );

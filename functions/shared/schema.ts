@@ -1,0 +1,210 @@
+/** The tables. Times are Postgres's own: its clock decides every lease and every due date. */
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  boolean,
+  customType,
+  doublePrecision,
+  index,
+  integer,
+  jsonb,
+  pgEnum,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { type Detail, imageStates, type Report, runStates, type Stage } from './words.ts';
+
+const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
+const time = (name: string) => timestamp(name, { withTimezone: true });
+const now = sql`clock_timestamp()`;
+
+export const imageState = pgEnum('image_state', imageStates);
+export const runState = pgEnum('run_state', runStates);
+
+/** A browser of a learner; only the hash of its cookie's token is kept. */
+export const sessions = pgTable('sessions', {
+  id: uuid('id').primaryKey().defaultRandom(),
+  tokenHash: bytea('token_hash').notNull().unique(),
+  createdAt: time('created_at').notNull().default(now),
+});
+
+export const projects = pgTable(
+  'projects',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    name: text('name').notNull(),
+    keyHash: bytea('key_hash').notNull().unique(),
+    sessionId: uuid('session_id').references(() => sessions.id, { onDelete: 'set null' }),
+    revision: integer('revision').notNull().default(0),
+    /** When the project may train by itself; null while nothing changed since the last run took a revision. */
+    trainDueAt: time('train_due_at'),
+    /** The first change that no run has taken up yet: a project that never settles trains after DIRTY_SECONDS all the same. */
+    dirtySince: time('dirty_since'),
+    currentModelId: uuid('current_model_id'),
+    createdAt: time('created_at').notNull().default(now),
+    usedAt: time('used_at').notNull().default(now),
+    /** Set at once when a learner deletes the project; maintain erases what it kept, the row last. */
+    deletedAt: time('deleted_at'),
+  },
+  (table) => [
+    index('projects_session').on(table.sessionId),
+    index('projects_due').on(table.trainDueAt).where(sql`${table.trainDueAt} is not null`),
+  ],
+);
+
+export const classes = pgTable(
+  'classes',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    projectId: uuid('project_id')
+      .notNull()
+      .references(() => projects.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    /** Order on the page and in a model. */
+    position: integer('position').notNull(),
+  },
+  (table) => [uniqueIndex('classes_name').on(table.projectId, table.name)],
+);
+
+export const images = pgTable(
+  'images',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    projectId: uuid('project_id')
+      .notNull()
+      .references(() => projects.id, { onDelete: 'cascade' }),
+    /** Where the image is now. */
+    classId: uuid('class_id')
+      .notNull()
+      .references(() => classes.id, { onDelete: 'cascade' }),
+    /** Where it was uploaded to, which its key keeps; that class may be gone. */
+    uploadClassId: uuid('upload_class_id').notNull(),
+    name: text('name').notNull(),
+    type: text('type').notNull(),
+    bytes: integer('bytes').notNull(),
+    state: imageState('state').notNull().default('pending'),
+    reason: jsonb('reason').$type<Detail>(),
+    /** Of the first object that was ingested under the key; a later one is never taken. */
+    etag: text('etag'),
+    sequencer: text('sequencer'),
+    width: integer('width'),
+    height: integer('height'),
+    /** When its last upload link was given; an upload that never came lapses some time after. */
+    linkedAt: time('linked_at').notNull().default(now),
+    createdAt: time('created_at').notNull().default(now),
+  },
+  (table) => [
+    index('images_project').on(table.projectId, table.createdAt, table.id),
+    index('images_class').on(table.classId, table.state),
+    index('images_pending').on(table.linkedAt).where(sql`${table.state} = 'pending'`),
+  ],
+);
+
+export const embeddings = pgTable(
+  'embeddings',
+  {
+    imageId: uuid('image_id')
+      .notNull()
+      .references(() => images.id, { onDelete: 'cascade' }),
+    backbone: text('backbone').notNull(),
+    /** float32, little endian. */
+    vector: bytea('vector').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.imageId, table.backbone] })],
+);
+
+export const runs = pgTable(
+  'runs',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    projectId: uuid('project_id')
+      .notNull()
+      .references(() => projects.id, { onDelete: 'cascade' }),
+    /** That it trains; a queued run takes the newest when it starts. */
+    revision: integer('revision').notNull(),
+    /** Made by itself after a change: one for each revision. Otherwise a learner asked for it. */
+    automatic: boolean('automatic').notNull(),
+    stage: text('stage').$type<Stage>().notNull(),
+    backbone: text('backbone').notNull(),
+    state: runState('state').notNull(),
+    percent: doublePrecision('percent').notNull().default(0),
+    secondsLeft: doublePrecision('seconds_left'),
+    /** The lease's fence: raised by each worker that takes the run, carried by its every write. */
+    attempt: integer('attempt').notNull().default(0),
+    leaseExpiresAt: time('lease_expires_at'),
+    /** Real failures; three make the run `failed`. A worker that was killed does not count. */
+    failures: integer('failures').notNull().default(0),
+    error: jsonb('error').$type<Detail>(),
+    report: jsonb('report').$type<Report>(),
+    createdAt: time('created_at').notNull().default(now),
+    startedAt: time('started_at'),
+    finishedAt: time('finished_at'),
+  },
+  (table) => [
+    index('runs_project').on(table.projectId, table.createdAt),
+    uniqueIndex('runs_automatic').on(table.projectId, table.revision).where(sql`${table.automatic}`),
+    // One lease for each project, by the database's own rule.
+    uniqueIndex('runs_running').on(table.projectId).where(sql`${table.state} = 'running'`),
+  ],
+);
+
+export const models = pgTable(
+  'models',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    projectId: uuid('project_id')
+      .notNull()
+      .references(() => projects.id, { onDelete: 'cascade' }),
+    runId: uuid('run_id')
+      .notNull()
+      .references(() => runs.id, { onDelete: 'cascade' }),
+    /** Of the run, when this was written: what an attempt left behind that lost its lease is told by it. */
+    attempt: integer('attempt').notNull(),
+    revision: integer('revision').notNull(),
+    stage: text('stage').$type<Stage>().notNull(),
+    backbone: text('backbone').notNull(),
+    classes: jsonb('classes').$type<string[]>().notNull(),
+    accuracy: doublePrecision('accuracy').notNull(),
+    createdAt: time('created_at').notNull().default(now),
+    /** Null until every artifact is there: nobody sees the model before. */
+    publishedAt: time('published_at'),
+  },
+  (table) => [
+    index('models_project').on(table.projectId, table.createdAt),
+    uniqueIndex('models_published').on(table.runId, table.stage).where(sql`${table.publishedAt} is not null`),
+  ],
+);
+
+export const artifacts = pgTable(
+  'artifacts',
+  {
+    modelId: uuid('model_id')
+      .notNull()
+      .references(() => models.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    type: text('type').notNull(),
+    bytes: bigint('bytes', { mode: 'number' }).notNull(),
+    sha256: text('sha256').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.modelId, table.name] })],
+);
+
+/** An artifact's bytes, in rows of 1 MiB (see artifacts.ts). */
+export const chunks = pgTable(
+  'chunks',
+  {
+    modelId: uuid('model_id')
+      .notNull()
+      .references(() => models.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    index: integer('index').notNull(),
+    /** SHA-256 of `data`: a chunk that does not match is not served, whichever range was asked for. */
+    digest: bytea('digest').notNull(),
+    data: bytea('data').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.modelId, table.name, table.index] })],
+);

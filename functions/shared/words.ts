@@ -1,0 +1,119 @@
+/**
+ * The words of AI Teacher, one for each thing; every program and the page use these and no others.
+ *
+ * - **learner**: the person at a browser; an anonymous session.
+ * - **project**: one classifier in the making: a name, classes, images.
+ * - **class**: a label with its images.
+ * - **image**: one uploaded picture, `pending` until its upload event came, then `ready` or `rejected`.
+ * - **revision**: a number that goes up with each change of a project's set of ready images or classes.
+ * - **run**: one attempt to make a model from one revision.
+ * - **model**: the result of a run: immutable, with artifacts and a report.
+ * - **artifact**: one file of a model, kept in Postgres.
+ * - **backbone**, **embedding**, **head**: the pretrained network, its feature vector of one image, the trained classifier on top.
+ * - **lease**: the right of one worker to a run, with an attempt number that every write carries.
+ */
+
+export const imageStates = ['pending', 'ready', 'rejected'] as const;
+export type ImageState = (typeof imageStates)[number];
+
+export const runStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded'] as const;
+export type RunState = (typeof runStates)[number];
+
+/** What a run can be asked to do. */
+export const stages = ['head'] as const;
+export type Stage = (typeof stages)[number];
+
+export const projectStatuses = ['collecting', 'training', 'waiting', 'failed', 'ready'] as const;
+export type ProjectStatus = (typeof projectStatuses)[number];
+
+/** The backbones that a worker brings along; the first is taken when nobody chooses. */
+export const backbones = ['efficientnet-lite0', 'efficientnet-lite2'] as const;
+export type Backbone = (typeof backbones)[number];
+export const defaultBackbone: Backbone = backbones[0];
+
+/** Something a learner reads: the page says `code` with `params` in its own language, other programs show `message`. */
+export interface Detail {
+  code: string;
+  params: Record<string, string | number | string[]>;
+  message: string;
+}
+
+export interface ImageCounts {
+  ready: number;
+  pending: number;
+  rejected: number;
+}
+
+export interface ProjectClass {
+  id: string;
+  name: string;
+  images: ImageCounts;
+}
+
+export interface Run {
+  id: string;
+  revision: number;
+  stage: Stage;
+  state: RunState;
+  progress: { percent: number; secondsLeft: number | null };
+  error: Detail | null;
+  report: Report | null;
+}
+
+export interface Artifact {
+  name: string;
+  type: string;
+  bytes: number;
+  sha256: string;
+  url: string;
+}
+
+export interface Model {
+  id: string;
+  projectId: string;
+  runId: string;
+  revision: number;
+  stage: Stage;
+  /** Names in the order of the probabilities. */
+  classes: string[];
+  /** Held-out accuracy from 0 to 1. */
+  accuracy: number;
+  createdAt: string;
+  predictUrl: string;
+  artifacts: Artifact[];
+}
+
+export interface Project {
+  id: string;
+  name: string;
+  revision: number;
+  status: ProjectStatus;
+  statusDetail: Detail | null;
+  classes: ProjectClass[];
+  run: Run | null;
+  model: Model | null;
+}
+
+export interface Image {
+  id: string;
+  classId: string;
+  name: string;
+  state: ImageState;
+  reason: Detail | null;
+  thumbnailUrl: string | null;
+}
+
+/** `report.json` of a model, as far as the page reads it; trainer/torch/evaluate.py describes all of it. */
+export interface Report {
+  format: 1;
+  classes: { name: string; images: number; accuracy: number | null }[];
+  /** Held-out: `low` to `high` is the 95 % interval. */
+  accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };
+  /** Rows: what an image is; columns: what the model said of it, held-out counts. */
+  confusion: number[][];
+  [more: string]: unknown;
+}
+
+/** The least that a model can be made of: two classes with two ready images each. */
+export const leastClasses = 2;
+export const leastImages = 2;
