@@ -27,11 +27,14 @@ export interface Bucket {
   presignDownload: (key: string, seconds: number) => Promise<string>;
   /** What is under `key`, or null. */
   head: (key: string) => Promise<StoredObject | null>;
-  /** Writes the object to `path`; null when there is none (any more) or it is not the one with `etag`. */
+  /**
+   * Writes the object to `path`; null when there is none (any more) or it is not the one with `etag`. One of more than `most`
+   * bytes is left where it is: compare the `bytes` of the answer.
+   */
   download: (
     key: string,
     path: string,
-    wanted?: { etag?: string; signal?: AbortSignal },
+    wanted?: { etag?: string; most?: number; signal?: AbortSignal },
   ) => Promise<StoredObject | null>;
   put: (key: string, body: Uint8Array, type: string) => Promise<void>;
   /** Deletes the objects under `keys`; a key without an object is no error. Versions of a versioned bucket stay: see erase. */
@@ -127,11 +130,15 @@ export function createBucket(settings: BucketSettings): Bucket {
         throw error;
       }
     },
-    download: async (key, path, { etag, signal } = {}) => {
+    download: async (key, path, { etag, most = Number.POSITIVE_INFINITY, signal } = {}) => {
       const { sdk, s3 } = await use();
       try {
         const command = new sdk.GetObjectCommand({ Bucket, Key: key, ...(etag && { IfMatch: `"${etag}"` }) });
         const answer = await s3.send(command, signal ? { abortSignal: signal } : {});
+        if ((answer.ContentLength ?? 0) > most) {
+          (answer.Body as Readable).destroy();
+          return stored(key, answer);
+        }
         await pipeline(answer.Body as Readable, createWriteStream(path), signal ? { signal } : {});
         return stored(key, answer);
       } catch (error) {

@@ -1,0 +1,100 @@
+import {
+  ChangeMessageVisibilityCommand,
+  DeleteMessageCommand,
+  type Message,
+  ReceiveMessageCommand,
+  type SQSClient,
+} from '@aws-sdk/client-sqs';
+import type { Log } from '#shared/log.ts';
+
+/** Thrown by a handler whose message is to come again soon though nothing went wrong: work that is handed over. */
+export class HandOver extends Error {}
+
+interface Consuming {
+  sqs: SQSClient;
+  queueUrl: string;
+  /** Messages at work at once. */
+  concurrency: number;
+  /** How long a message stays hidden if this worker dies; said anew every third of it while the handler is at work. */
+  visibilitySeconds: number;
+  stopping: AbortSignal;
+  log: Log;
+  /** Resolves: the message is done and deleted. Throws: it comes again, and to the dead-letter queue in the end. */
+  handle: (body: string) => Promise<void>;
+}
+
+/** Takes messages until `stopping`, then waits for those at work, and resolves. A queue out of reach is tried again for ever. */
+export async function consume({ concurrency, stopping, ...consuming }: Consuming): Promise<void> {
+  const { sqs, queueUrl, visibilitySeconds, log } = consuming;
+  const atWork = new Set<Promise<void>>();
+  for (let pause = 0; !stopping.aborted; ) {
+    if (atWork.size >= concurrency) {
+      await Promise.race(atWork);
+      continue;
+    }
+    try {
+      const { Messages = [] } = await sqs.send(
+        new ReceiveMessageCommand({
+          QueueUrl: queueUrl,
+          MaxNumberOfMessages: Math.min(10, concurrency - atWork.size),
+          WaitTimeSeconds: 20,
+          VisibilityTimeout: visibilitySeconds,
+          MessageSystemAttributeNames: ['ApproximateReceiveCount'],
+        }),
+        { abortSignal: stopping },
+      );
+      pause = 0;
+      for (const message of Messages) {
+        const work: Promise<void> = workOn(message, consuming).finally(() => atWork.delete(work));
+        atWork.add(work);
+      }
+    } catch (error) {
+      if (stopping.aborted) break;
+      pause = Math.min(30, pause * 2 || 0.5);
+      log.warn({ err: error, queue: queueUrl, seconds: pause }, 'the queue is out of reach');
+      await sleep(pause * (0.5 + Math.random()), stopping);
+    }
+  }
+  await Promise.all(atWork);
+}
+
+type Working = Omit<Consuming, 'concurrency' | 'stopping'>;
+
+async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log, handle }: Working): Promise<void> {
+  const handleOf = { QueueUrl: queueUrl, ReceiptHandle: message.ReceiptHandle! };
+  const hide = (seconds: number) =>
+    sqs
+      .send(new ChangeMessageVisibilityCommand({ ...handleOf, VisibilityTimeout: seconds }))
+      .catch((error) => log.warn({ err: error }, 'could not change how long a message is hidden'));
+  const heartbeat = setInterval(() => hide(visibilitySeconds), (visibilitySeconds * 1000) / 3);
+  try {
+    await handle(message.Body ?? '');
+    clearInterval(heartbeat);
+    // If this fails the message comes again: every handler can be given the same one twice.
+    await sqs.send(new DeleteMessageCommand(handleOf));
+  } catch (error) {
+    clearInterval(heartbeat);
+    const receives = Number(message.Attributes?.ApproximateReceiveCount ?? 1);
+    if (error instanceof HandOver) {
+      log.info({ reason: error.message }, 'message handed over');
+      await hide(0);
+    } else {
+      log.error({ err: error, receives, body: message.Body?.slice(0, 500) }, 'message failed and comes again');
+      await hide(Math.min(60, 2 ** receives));
+    }
+  }
+}
+
+/** Resolves after `seconds`, at once when `signal` is aborted. */
+export function sleep(seconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, seconds * 1000);
+    signal?.addEventListener('abort', done);
+  });
+}

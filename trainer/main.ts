@@ -1,0 +1,62 @@
+/** The trainer: takes upload events and training messages until it is told to stop. */
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { createBucket } from '#shared/bucket.ts';
+import { connect } from '#shared/database.ts';
+import { createQueues } from '#shared/queues.ts';
+import { start } from '#shared/start.ts';
+import { consume, sleep } from './consume.ts';
+import { createIngest } from './ingest.ts';
+import { createPictures } from './pictures.ts';
+import { createTorch } from './torch.ts';
+import { createTrain } from './train.ts';
+
+await start('trainer', async ({ settings, log, stopping, opened }) => {
+  await Promise.all([settings.SCRATCH, settings.MODEL_CACHE].map((folder) => mkdir(folder, { recursive: true })));
+  const postgres = connect(settings.DATABASE_URL, { connections: 8 });
+  opened.defer(postgres.close);
+  const bucket = createBucket(settings);
+  opened.defer(bucket.close);
+  const queues = createQueues(settings);
+  opened.defer(queues.close);
+
+  const python = {
+    python: settings.PYTHON,
+    root: fileURLToPath(new URL('..', import.meta.url)),
+    threads: settings.THREADS,
+    cache: settings.MODEL_CACHE,
+    device: settings.DEVICE,
+    log,
+  };
+  // Two children: a picture that crashes its decoder must not take a training with it, nor wait for one.
+  const decoder = createTorch({ ...python, role: 'ingest' });
+  opened.defer(decoder.close);
+  const torch = createTorch({ ...python, role: 'train' });
+  opened.defer(torch.close);
+  log.info({ ingest: await decoder.hello(), train: await torch.hello() }, 'ready');
+
+  const pictures = createPictures(decoder, { pixels: settings.IMAGE_PIXELS, log });
+  const handOver = new AbortController();
+  stopping.addEventListener('abort', async () => {
+    await sleep(settings.DRAIN_SECONDS);
+    handOver.abort(new Error('The time to finish is over.'));
+  });
+
+  const sqs = await queues.client();
+  const queue = { sqs, visibilitySeconds: 30, stopping, log };
+  await Promise.all([
+    consume({
+      ...queue,
+      queueUrl: settings.UPLOADS_QUEUE_URL,
+      concurrency: 64,
+      handle: createIngest({ db: postgres.db, bucket, queues, pictures, settings, log }),
+    }),
+    consume({
+      ...queue,
+      queueUrl: settings.TRAINING_QUEUE_URL,
+      // The child trains one run at a time; other workers take what waits.
+      concurrency: 1,
+      handle: createTrain({ postgres, bucket, queues, pictures, torch, settings, handOver: handOver.signal, log }),
+    }),
+  ]);
+});

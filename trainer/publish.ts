@@ -1,0 +1,63 @@
+/** A model becomes visible in one statement of one transaction, or not at all. */
+import { join } from 'node:path';
+import { and, count, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { writeArtifact } from '#shared/artifacts.ts';
+import type { Postgres } from '#shared/database.ts';
+import { classes, models, projects, runs } from '#shared/schema.ts';
+import type { Dataset } from './dataset.ts';
+import { isMine, type Lease, LeaseLost } from './lease.ts';
+import type { Trained } from './train.ts';
+
+/**
+ * Stores the artifacts under a model that nobody sees, then checks lease, project and classes once more and makes it the
+ * project's current one.
+ *
+ * @param folder that holds a file for each artifact.
+ * @returns the model's id, or null when a class it knows is gone: the run is superseded by the one that follows.
+ * @throws LeaseLost
+ */
+export async function publishModel(
+  postgres: Postgres,
+  lease: Lease,
+  dataset: Dataset,
+  { accuracy, artifacts, report }: Trained,
+  folder: string,
+): Promise<string | null> {
+  const { db } = postgres;
+  const { runId, projectId, attempt, revision, stage, backbone } = lease;
+  const names = dataset.classes.map(({ name }) => name);
+  const [model] = await db
+    .insert(models)
+    .values({ projectId, runId, attempt, revision, stage, backbone, accuracy, classes: names })
+    .returning({ id: models.id });
+  const modelId = model!.id;
+  for (const { name, type } of artifacts) {
+    await writeArtifact(postgres, modelId, { name, type, path: join(folder, name) });
+  }
+  return await db.transaction(async (transaction) => {
+    const project = and(eq(projects.id, projectId), isNull(projects.deletedAt));
+    const [open] = await transaction.select({ id: projects.id }).from(projects).where(project).for('update');
+    if (!open) throw new LeaseLost(`Project ${projectId} was deleted.`);
+    const ids = dataset.classes.map(({ id }) => id);
+    const [there] = await transaction.select({ classes: count() }).from(classes).where(inArray(classes.id, ids));
+    const complete = there?.classes === ids.length;
+    const ended = await transaction
+      .update(runs)
+      .set({
+        state: complete ? 'succeeded' : 'superseded',
+        percent: 100,
+        secondsLeft: 0,
+        error: null,
+        report: complete ? report : null,
+        leaseExpiresAt: null,
+        finishedAt: sql`clock_timestamp()`,
+      })
+      .where(and(isMine(lease), sql`${runs.leaseExpiresAt} > clock_timestamp()`))
+      .returning({ id: runs.id });
+    if (ended.length === 0) throw new LeaseLost(`Run ${runId}, attempt ${attempt}, is no longer ours.`);
+    if (!complete) return null;
+    await transaction.update(models).set({ publishedAt: sql`clock_timestamp()` }).where(eq(models.id, modelId));
+    await transaction.update(projects).set({ currentModelId: modelId }).where(eq(projects.id, projectId));
+    return modelId;
+  });
+}
