@@ -138,8 +138,8 @@ export function createTorch({ python, root, role, threads, cache, device, log }:
   return {
     hello: async () => (await alive()).hello.promise,
     request: async (method, params, { onEvent = () => {}, signal } = {}) => {
-      signal?.throwIfAborted();
       const { process } = await alive();
+      signal?.throwIfAborted();
       const id = ++requests;
       const settle = Promise.withResolvers<never>();
       const stop = () => {

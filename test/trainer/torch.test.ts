@@ -1,0 +1,93 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { afterEach, expect, test } from 'vitest';
+import { createPictures } from '../../trainer/pictures.ts';
+import { ChildDied, createTorch, type Torch, TorchError } from '../../trainer/torch.ts';
+
+const root = fileURLToPath(new URL('../fixtures/child', import.meta.url));
+const log = pino({ level: 'silent' });
+const open: Torch[] = [];
+const child = () => {
+  const torch = createTorch({ python: 'python3', root, role: 'ingest', threads: 1, cache: '/tmp', device: 'cpu', log });
+  open.push(torch);
+  return torch;
+};
+const pidOf = async (torch: Torch) => Number((await torch.hello()).versions.pid);
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+afterEach(async () => {
+  for (const torch of open.splice(0)) await torch.close();
+  delete process.env.CHILD_DIES_AT_START;
+});
+
+test('one child answers many requests, with the events of each', async () => {
+  const torch = child();
+  const events: unknown[] = [];
+  const onEvent = (event: unknown) => events.push(event);
+  const answers = await Promise.all([1, 2, 3].map((n) => torch.request('echo', { n }, { onEvent })));
+  expect(answers).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+  expect(events).toEqual([{ percent: 50 }, { percent: 50 }, { percent: 50 }]);
+});
+
+test('a refusal carries the child’s code', async () => {
+  await expect(child().request('refuse', {})).rejects.toMatchObject({ code: 'bad-input' });
+  await expect(child().request('refuse', {})).rejects.toBeInstanceOf(TorchError);
+});
+
+test('a crash rejects what is under way with the tail of stderr, and the next request has a new child', async () => {
+  const torch = child();
+  const first = await pidOf(torch);
+  const crash = torch.request('crash', {});
+  await expect(crash).rejects.toBeInstanceOf(ChildDied);
+  await expect(crash).rejects.toThrow(/SIGSEGV.*Segmentation fault in the decoder/s);
+  expect(await torch.request('echo', { again: true })).toEqual({ again: true });
+  expect(await pidOf(torch)).not.toBe(first);
+});
+
+test('a child that does not start is no request’s fault', async () => {
+  process.env.CHILD_DIES_AT_START = '1';
+  const failure = child().request('echo', {});
+  await expect(failure).rejects.toThrow('no such network');
+  await expect(failure).rejects.not.toBeInstanceOf(ChildDied);
+});
+
+test('an aborted request ends the child that computes it', async () => {
+  const torch = child();
+  const pid = await pidOf(torch);
+  const stop = new AbortController();
+  const hang = torch.request('hang', {}, { signal: stop.signal });
+  stop.abort(new Error('cancelled'));
+  await expect(hang).rejects.toThrow('cancelled');
+  await expect.poll(() => isAlive(pid)).toBe(false);
+});
+
+test('a picture that crashes its decoder is rejected, those beside it are not', async () => {
+  const pictures = createPictures(child(), { pixels: 1e6, log });
+  const seen = await pictures.see('any', [{ path: 'a' }, { path: 'poison' }, { path: 'b' }]);
+  expect(seen.map((one) => ('reason' in one ? one.reason.code : 'seen'))).toEqual(['seen', 'damaged', 'seen']);
+});
+
+test('the child ends when its parent is killed hard', async () => {
+  const program = `
+    import { createTorch } from ${JSON.stringify(new URL('../../trainer/torch.ts', import.meta.url).href)};
+    const log = { debug() {}, warn() {} };
+    const torch = createTorch({ python: 'python3', root: ${JSON.stringify(root)}, role: 'train', threads: 1, cache: '/tmp', device: 'cpu', log });
+    console.log((await torch.hello()).versions.pid);`;
+  const parent = spawn('node', ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = await once(createInterface({ input: parent.stdout }), 'line');
+  const pid = Number(line);
+  expect(isAlive(pid)).toBe(true);
+  parent.kill('SIGKILL');
+  await expect
+    .poll(() => execFileSync('ps', ['-eo', 'pid'], { encoding: 'utf8' }).includes(` ${pid}\n`), { timeout: 2000 })
+    .toBe(false);
+});
