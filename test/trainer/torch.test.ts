@@ -64,8 +64,7 @@ test('an aborted request ends the child that computes it', async () => {
   const torch = child();
   const pid = await pidOf(torch);
   const stop = new AbortController();
-  const hang = torch.request('hang', {}, { signal: stop.signal });
-  stop.abort(new Error('cancelled'));
+  const hang = torch.request('hang', {}, { signal: stop.signal, onEvent: () => stop.abort(new Error('cancelled')) });
   await expect(hang).rejects.toThrow('cancelled');
   await expect.poll(() => isAlive(pid)).toBe(false);
 });
