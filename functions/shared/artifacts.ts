@@ -86,17 +86,19 @@ export async function findArtifact(db: Database, modelId: string, name: string):
 }
 
 /**
- * The bytes from `start` to before `end` of an artifact, in pieces of at most 1 MiB, one read ahead.
+ * The bytes from `start` to before `end` of an artifact, all of it when no range is given, in pieces of at most
+ * {@link chunkBytes}, one read ahead. When all of it is read its own digest is checked too, before the last piece is given.
  *
  * @throws Error when a chunk is missing or is not what was written.
  */
 export async function* readArtifact(
   db: Database,
   modelId: string,
-  name: string,
-  { start, end }: { start: number; end: number },
+  { name, bytes, sha256: digest }: StoredArtifact,
+  { start, end }: { start: number; end: number } = { start: 0, end: bytes },
 ): AsyncGenerator<Uint8Array> {
   if (start >= end) return;
+  const whole = start === 0 && end === bytes ? createHash('sha256') : undefined;
   const last = Math.floor((end - 1) / chunkBytes);
   let index = Math.floor(start / chunkBytes);
   let ahead = readChunk(db, modelId, name, index);
@@ -104,6 +106,10 @@ export async function* readArtifact(
     for (; index <= last; index++) {
       const data = await ahead;
       if (index < last) ahead = readChunk(db, modelId, name, index + 1);
+      whole?.update(data);
+      if (index === last && whole && whole.digest('hex') !== digest) {
+        throw new Error(`${name} of model ${modelId} is not what was written: its digest differs.`);
+      }
       const offset = index * chunkBytes;
       yield data.subarray(Math.max(0, start - offset), Math.min(data.length, end - offset));
     }

@@ -1,0 +1,64 @@
+/** Who may use a model, and which models there are: the same for downloading one and for asking it. */
+import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm';
+import { bearerKey, hashKey, sameHash, verifyPath } from './access.ts';
+import type { Database } from './database.ts';
+import { Problem } from './problem.ts';
+import { models, projects } from './schema.ts';
+
+export interface ModelRequest {
+  modelId: string;
+  /** As it was asked for, and as it was signed. */
+  path: string;
+  /** The request's headers and query, as far as they say who asks. A cookie never does: other hosts would get it too. */
+  authorization: string | undefined;
+  expires: string | undefined;
+  signature: string | undefined;
+}
+
+export interface AccessibleModel {
+  id: string;
+  projectId: string;
+  projectName: string;
+  /** In the order of the probabilities. */
+  classes: string[];
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const noModel = () =>
+  new Problem(404, 'no-such-model', 'There is no such model, or this key is not the one of its project.');
+
+/**
+ * The published model that `request` may use: with the key of its project, or by a signed link to just this path. Using a
+ * model counts as using its project, which therefore does not expire.
+ *
+ * @throws Problem 401 without a key or a valid link, 404 for a model that is not there (any more) or is another project's.
+ */
+export async function openModel(db: Database, secret: string, request: ModelRequest): Promise<AccessibleModel> {
+  const linked = verifyPath(secret, request.path, request);
+  const key = bearerKey(request.authorization);
+  if (!linked && key === null) {
+    const [code, detail] = request.signature
+      ? ['link-expired', 'This link has expired or is not complete. Get a new one from the page of the project.']
+      : ['no-key', 'Send the key of the project as "Authorization: Bearer KEY", or use a link from its page.'];
+    throw new Problem(401, code!, detail!, { headers: { 'WWW-Authenticate': 'Bearer' } });
+  }
+  if (!uuid.test(request.modelId)) throw noModel();
+  const [found] = await db
+    .select({
+      id: models.id,
+      projectId: models.projectId,
+      projectName: projects.name,
+      classes: models.classes,
+      keyHash: projects.keyHash,
+      usedToday: sql<boolean>`${projects.usedAt} > clock_timestamp() - interval '1 day'`,
+    })
+    .from(models)
+    .innerJoin(projects, and(eq(projects.id, models.projectId), isNull(projects.deletedAt)))
+    .where(and(eq(models.id, request.modelId), isNotNull(models.publishedAt)));
+  if (!found || !(linked || sameHash(hashKey(key!), found.keyHash))) throw noModel();
+  const { keyHash: _, usedToday, ...model } = found;
+  if (!usedToday) {
+    await db.update(projects).set({ usedAt: sql`clock_timestamp()` }).where(eq(projects.id, model.projectId));
+  }
+  return model;
+}
