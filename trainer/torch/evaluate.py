@@ -1,0 +1,170 @@
+"""What a head is worth on pictures it has not seen, told honestly.
+
+Every picture is judged by a head that learned without it and without its near-duplicates: cross-validation over groups, so
+that two frames of one burst never stand on both sides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from .head import fit, log_softmax, softmax, strengths
+
+# Cosine of two embeddings above which two pictures count as one: the same one saved again, or the next frame.
+near_duplicate = 0.95
+most_folds = 5
+# Beyond these numbers one held-out fifth says as much, and a strength chosen on a part is as good.
+cross_validated_images = 4000
+strength_images = 1000
+# Of right answers that may become "I don't know".
+lost_to_unknown = 0.05
+
+
+@dataclass
+class Evaluation:
+    strength: float
+    temperature: float
+    unknown_below: float | None
+    """Confidence under which the answer is "I don't know"; None where too little was held out to tell."""
+    held_out: np.ndarray
+    """Rows that were judged."""
+    probabilities: np.ndarray
+    """Calibrated, [held out, classes]."""
+    accuracy: dict
+    """As in the report."""
+
+
+def evaluate(embeddings: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Evaluation:
+    """Chooses the strength of the head's penalty and the temperature, and measures what is left to measure."""
+    groups = near_duplicates(embeddings)
+    embeddings = rotate(embeddings)
+    folds = fold_of(labels, groups, classes, seed)
+    method = "cross-validation" if len(labels) <= cross_validated_images else "held-out"
+    judged = folds >= 0 if method == "cross-validation" else folds == 0
+    strength = choose_strength(embeddings, labels, classes, folds, seed)
+    rows, logits = held_out_logits(embeddings, labels, classes, folds, strength, np.unique(folds[judged]))
+    temperature = calibrate(logits, labels[rows])
+    probabilities = softmax(logits / temperature)
+    right = probabilities.argmax(axis=1) == labels[rows]
+    value = float(right.mean()) if len(rows) else 0.0
+    low, high = wilson(value, len(np.unique(groups[rows])))
+    accuracy = {
+        "value": value,
+        "low": low,
+        "high": high,
+        "method": method if len(rows) else "none",
+        "folds": int(len(np.unique(folds[folds >= 0]))),
+        "images": int(len(rows)),
+        "groups": int(len(np.unique(groups[rows]))),
+    }
+    confident = probabilities.max(axis=1)[right]
+    unknown_below = float(np.quantile(confident, lost_to_unknown)) if len(confident) >= 20 else None
+    return Evaluation(strength, temperature, unknown_below, rows, probabilities, accuracy)
+
+
+def rotate(embeddings: np.ndarray) -> np.ndarray:
+    """The same points in as few numbers as they need, [N, min(N, features)]: once here instead of in each of many fits."""
+    if len(embeddings) >= embeddings.shape[1]:
+        return embeddings
+    left, sizes, _ = np.linalg.svd(embeddings, full_matrices=False)
+    return left * sizes
+
+
+def near_duplicates(embeddings: np.ndarray) -> np.ndarray:
+    """A group for each picture: those that are alike, directly or through others, share one. int [N]"""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    pairs: list[np.ndarray] = []
+    for start in range(0, len(unit), 1000):
+        rows, columns = np.nonzero(unit[start : start + 1000] @ unit.T > near_duplicate)
+        pairs.append(np.stack([rows + start, columns]))
+    rows, columns = np.concatenate(pairs, axis=1)
+    alike = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(unit), len(unit)))
+    return connected_components(alike, directed=False)[1]
+
+
+def fold_of(labels: np.ndarray, groups: np.ndarray, classes: int, seed: int) -> np.ndarray:
+    """The fold of each picture: whole groups, each class spread evenly. int [N]
+
+    -1 for a class that is a single group: without it there would be nothing left to learn the class from.
+    """
+    shuffled = np.random.default_rng(seed)
+    members: list[list[np.ndarray]] = []
+    for one in range(classes):
+        rows = np.flatnonzero(labels == one)
+        own = [rows[groups[rows] == group] for group in np.unique(groups[rows])]
+        shuffled.shuffle(own)
+        members.append(sorted(own, key=len, reverse=True))
+    judged = [len(own) for own in members if len(own) > 1]
+    count = min([most_folds, *judged])
+    folds = np.full(len(labels), -1)
+    for own in members:
+        if len(own) < 2:
+            continue
+        sizes = np.zeros(count)
+        for rows in own:
+            fold = int(sizes.argmin())
+            folds[rows] = fold
+            sizes[fold] += len(rows)
+    return folds
+
+
+def held_out_logits(embeddings, labels, classes, folds, strength, which) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the folds ``which`` and their logits [rows, classes], each by a head that did not see its fold."""
+    rows, logits = [np.zeros(0, dtype=int)], [np.zeros((0, classes))]
+    for fold in which:
+        out = folds == fold
+        head = fit(embeddings[~out], labels[~out], classes, strength)
+        rows.append(np.flatnonzero(out))
+        logits.append(head.logits(embeddings[out]))
+    return np.concatenate(rows), np.concatenate(logits)
+
+
+def choose_strength(embeddings, labels, classes, folds, seed) -> float:
+    """The strength with the least held-out loss, on a part of the pictures where there are many."""
+    part = np.random.default_rng(seed).permutation(len(labels))[:strength_images]
+    some = embeddings[part], labels[part], classes, folds[part]
+
+    def loss(strength: float) -> float:
+        rows, logits = held_out_logits(*some, strength, np.unique(some[3][some[3] >= 0]))
+        if len(rows) == 0:
+            return 0.0
+        # Each strength is judged at its own best temperature: overconfidence is mended later, mistakes are not.
+        temperature = calibrate(logits, some[1][rows])
+        return -log_softmax(logits / temperature)[np.arange(len(rows)), some[1][rows]].mean()
+
+    losses = [loss(strength) for strength in strengths]
+    # Of strengths that are all but equal the strongest: it holds up better on what was not photographed.
+    return max(strength for strength, value in zip(strengths, losses, strict=True) if value <= min(losses) + 0.005)
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature with the least held-out loss; few pictures, all of them right, say little and move it little."""
+    if len(labels) == 0:
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(logits / np.exp(log_temperature))
+        return -logs[np.arange(len(labels)), labels].sum() + log_temperature**2
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of ``count`` (Wilson 1927): honest for few and for all right."""
+    if count == 0:
+        return 0.0, 1.0
+    z = 1.96
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def confusion(labels: np.ndarray, said: np.ndarray, classes: int) -> list[list[int]]:
+    """Counts: rows are what a picture is, columns what was said of it."""
+    matrix = np.zeros((classes, classes), dtype=int)
+    np.add.at(matrix, (labels, said), 1)
+    return matrix.tolist()

@@ -1,0 +1,114 @@
+"""The files of a model, and the proof that they all say the same.
+
+``model.onnx``: raw pixels in, calibrated probabilities out; resize and normalisation are inside. ``model.pt``: plain tensors
+and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network that it names.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from .backbone import Backbone, graph_path, head_bias, head_weight
+from .head import Head, softmax
+
+if TYPE_CHECKING:
+    import torch
+
+artifact_types = {
+    "model.pt": "application/octet-stream",
+    "model.onnx": "application/octet-stream",
+    "labels.txt": "text/plain; charset=utf-8",
+    "report.json": "application/json",
+}
+
+
+def write_onnx(path: Path, cache: Path, backbone: Backbone, head: Head, classes: list[str]) -> None:
+    """Puts the head into the backbone's graph: the backbone was converted once, long before."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(graph_path(cache, backbone, "classify"))
+    weights = {head_weight: head.weight.astype(np.float32), head_bias: head.bias.astype(np.float32)}
+    for constant in model.graph.initializer:
+        if constant.name in weights:
+            constant.CopyFrom(numpy_helper.from_array(weights[constant.name], constant.name))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(classes)
+    model.producer_name = "AI Teacher"
+    helper.set_model_props(
+        model,
+        {
+            "classes": json.dumps(classes, ensure_ascii=False),
+            "backbone": backbone.name,
+            "license": backbone.license,
+            "input": "uint8 RGB [N, H, W, 3], the whole picture, upright, of any size",
+            "output": "probabilities [N, classes]",
+        },
+    )
+    path.write_bytes(model.SerializeToString())
+
+
+def write_checkpoint(
+    path: Path, backbone: Backbone, network: "torch.nn.Module", head: Head, classes: list[str]
+) -> None:
+    import torch
+
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("classifier")}
+    state["classifier.weight"] = torch.tensor(head.weight, dtype=torch.float32)
+    state["classifier.bias"] = torch.tensor(head.bias, dtype=torch.float32)
+    checkpoint = {
+        "format": 1,
+        "backbone": {"name": backbone.name, "timm": backbone.timm, "license": backbone.license},
+        "classes": classes,
+        "preprocessing": {
+            "input": "uint8 RGB, the whole picture, upright",
+            "size": [backbone.side, backbone.side],
+            "resize": "bilinear, antialias, not cropped",
+            "mean": backbone.mean,
+            "scale": backbone.scale,
+        },
+        "state_dict": state,
+    }
+    torch.save(checkpoint, path)
+
+
+def open_onnx(path: Path, threads: int):
+    """The exported file as others run it: pixels [H, W, 3] -> probabilities [classes]."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = False
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(None, {"pixels": pixels[None]})[0][0]
+
+
+def open_checkpoint(path: Path, backbone: Backbone, network: "torch.nn.Module"):
+    """The exported file as others load it, prepared by torch's own resize: pixels [H, W, 3] -> probabilities [classes]."""
+    import torch
+    from torch.nn.functional import interpolate, linear
+
+    checkpoint = torch.load(path, weights_only=True)
+    state, size = checkpoint["state_dict"], checkpoint["preprocessing"]["size"]
+    network.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("classifier")})
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+        resized = interpolate(planes, size=size, mode="bilinear", antialias=True)
+        with torch.inference_mode():
+            embedding = network((resized - backbone.mean) / backbone.scale)
+            logits = linear(embedding, state["classifier.weight"], state["classifier.bias"])
+            return logits.softmax(dim=1)[0].numpy()
+
+    return run
+
+
+def largest_difference(run, head: Head, pictures: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Between what a file says of some pictures and what the trainer says of their embeddings.
+
+    Args:
+        pictures: pixels and embedding of each.
+    """
+    ours = softmax(head.logits(np.stack([embedding for _, embedding in pictures])))
+    theirs = np.stack([run(pixels) for pixels, _ in pictures])
+    return float(np.abs(ours - theirs).max())

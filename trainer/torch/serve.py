@@ -1,0 +1,89 @@
+"""Answers requests of trainer/torch.ts until stdin closes, so that this process never outlives its parent.
+
+    python -m trainer.torch.serve --role ingest --threads 2 --cache .data/models --device auto
+
+JSON lines in (``{"id": 7, "method": "ingest", "params": {...}}``), JSON lines out: first ``{"ready": {...}}``, then for each
+request any number of ``{"id": 7, "event": {...}}`` and one ``{"id": 7, "result": {...}}`` or
+``{"id": 7, "error": {"code": ..., "message": ...}}``. Logs go to stderr. Requests are worked one after the other.
+
+Role ``ingest`` (see ingest.py) decodes and embeds; on a CPU it never imports torch and is there in a moment. Role ``train``
+(see train.py) has torch imported before it says that it is ready.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import backbone
+from .errors import BadInput, OutOfMemory, Refusal
+
+Handler = Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--role", choices=["ingest", "train"], required=True)
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--cache", type=Path, required=True)
+    arguments.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    options = arguments.parse_args()
+
+    # Whatever a library prints must not get into the protocol.
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # Ctrl-C goes to the whole terminal: the parent decides when its children end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def say(line: dict[str, Any]) -> None:
+        out.write(json.dumps(line) + "\n")
+
+    device = backbone.choose_device(options.device)
+    handlers, versions = open_role(options.role, options.cache, options.threads, device)
+    say({"ready": {"device": device, "backbones": list(backbone.registry), "versions": versions}})
+    for line in sys.stdin:
+        request = json.loads(line)
+        number = request["id"]
+        try:
+            handler = handlers.get(request["method"])
+            if handler is None:
+                raise BadInput(f"This child does {', '.join(handlers)}, not {request['method']}.")
+            result = handler(request["params"], lambda event, number=number: say({"id": number, "event": event}))
+            say({"id": number, "result": result})
+        except Refusal as error:
+            say({"id": number, "error": {"code": error.code, "message": str(error)}})
+        except Exception as error:  # noqa: BLE001 (one bad request must not take the warm process with it)
+            traceback.print_exc()
+            refusal = OutOfMemory if is_out_of_memory(error) else Refusal
+            say({"id": number, "error": {"code": refusal.code, "message": f"{type(error).__name__}: {error}"}})
+
+
+def open_role(role: str, cache: Path, threads: int, device: str) -> tuple[dict[str, Handler], dict[str, str]]:
+    """The methods of a role, and the versions of what computes."""
+    import onnxruntime
+
+    versions = {"onnxruntime": onnxruntime.__version__}
+    if role == "ingest":
+        from .ingest import Ingest
+
+        return {"ingest": Ingest(cache, threads, device)}, versions
+    import torch
+
+    from .train import Train
+
+    return {"train": Train(cache, threads, device)}, versions | {"torch": torch.__version__}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Of the GPU (torch has a class of its own for it, which is not imported here) or of the machine."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+if __name__ == "__main__":
+    main()
