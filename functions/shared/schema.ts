@@ -208,3 +208,15 @@ export const chunks = pgTable(
   },
   (table) => [primaryKey({ columns: [table.modelId, table.name, table.index] })],
 );
+
+/** How often an address did something in the time that began at `startedAt`. */
+export const rateLimits = pgTable(
+  'rate_limits',
+  {
+    name: text('name').notNull(),
+    address: text('address').notNull(),
+    count: integer('count').notNull(),
+    startedAt: time('started_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.name, table.address] })],
+);

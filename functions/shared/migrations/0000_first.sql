@@ -79,6 +79,14 @@ CREATE TABLE "projects" (
 	CONSTRAINT "projects_key_hash_unique" UNIQUE("key_hash")
 );
 --> statement-breakpoint
+CREATE TABLE "rate_limits" (
+	"name" text NOT NULL,
+	"address" text NOT NULL,
+	"count" integer NOT NULL,
+	"started_at" timestamp with time zone NOT NULL,
+	CONSTRAINT "rate_limits_name_address_pk" PRIMARY KEY("name","address")
+);
+--> statement-breakpoint
 CREATE TABLE "runs" (
 	"id" uuid PRIMARY KEY DEFAULT gen_random_uuid() NOT NULL,
 	"project_id" uuid NOT NULL,

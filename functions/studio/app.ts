@@ -1,0 +1,56 @@
+/** The studio: the page, and the API that it and other programs use. */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { bodyLimit } from 'hono/body-limit';
+import { health } from '#shared/health.ts';
+import { onError, onNotFound, Problem } from '#shared/problem.ts';
+import { refuseForeignOrigins, requireProject } from './access.ts';
+import type { Env, Studio } from './api.ts';
+import { classRoutes } from './classes.ts';
+import { imageRoutes } from './images.ts';
+import { modelRoutes } from './models.ts';
+import { pageHeaders, pageRoutes } from './page.ts';
+import { projectRoutes } from './projects.ts';
+import { runRoutes } from './runs.ts';
+import { uploadRoutes } from './uploads.ts';
+
+/** Of any request: pictures go to the bucket, so the largest is a list of 200 files. */
+const mostBytes = 1024 * 1024;
+
+/** @param page folder of the built page. */
+export function createStudio(studio: Studio, page: string) {
+  const app = new OpenAPIHono<Env>();
+  app.onError(onError(studio.log));
+  app.notFound(onNotFound);
+  app.get('/healthz', health(studio.db));
+  app.use(pageHeaders(studio.settings));
+
+  app.use('/api/*', refuseForeignOrigins(studio.settings.STUDIO_URL));
+  app.use('/api/*', async (context, next) => {
+    await next();
+    context.header('Cache-Control', 'no-store');
+  });
+  app.use(
+    '/api/*',
+    bodyLimit({
+      maxSize: mostBytes,
+      onError: () => {
+        throw new Problem(413, 'too-large', `A request may have ${mostBytes} bytes. Send fewer files at a time.`);
+      },
+    }),
+  );
+  app.use('/api/projects/:projectId', requireProject(studio));
+  app.use('/api/projects/:projectId/*', requireProject(studio));
+  for (const routes of [projectRoutes, classRoutes, uploadRoutes, imageRoutes, runRoutes, modelRoutes]) {
+    app.route('/', routes(studio));
+  }
+  app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
+  app.doc31('/api/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: 'AI Teacher', version: '1' },
+    servers: [{ url: studio.settings.STUDIO_URL }],
+    security: [{ key: [] }],
+  });
+  app.all('/api/*', onNotFound);
+  app.route('/', pageRoutes(page));
+  return app;
+}

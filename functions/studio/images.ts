@@ -1,0 +1,133 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { and, asc, eq, sql } from 'drizzle-orm';
+import type { Queries } from '#shared/database.ts';
+import { thumbnailKey } from '#shared/keys.ts';
+import { Problem } from '#shared/problem.ts';
+import { raiseRevision } from '#shared/revisions.ts';
+import { images, projects } from '#shared/schema.ts';
+import { announce, asId, body, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { findClass } from './classes.ts';
+import { deleteObjects } from './objects.ts';
+import { image, imageParams, imageQuery, moving, projectParams } from './schemas.ts';
+
+const pageSize = 100;
+
+export function imageRoutes(studio: Studio) {
+  const { db, bucket, settings } = studio;
+  return createRoutes()
+    .openapi(
+      createRoute({
+        method: 'get',
+        path: '/api/projects/{projectId}/images',
+        summary: 'Images in the order of their upload, a page at a time',
+        request: { params: projectParams, query: imageQuery },
+        responses: {
+          200: json(z.object({ images: z.array(image), next: z.string().nullable() }), 'A page; `next` is its cursor'),
+          ...refusals(400, 404),
+        },
+      }),
+      async (context) => {
+        const { class: classId, state, cursor } = context.req.valid('query');
+        const after = cursor ? parseCursor(cursor) : null;
+        const found = await db
+          .select()
+          .from(images)
+          .where(
+            and(
+              eq(images.projectId, context.var.projectId),
+              classId ? eq(images.classId, asId(classId, 'class')) : undefined,
+              state ? eq(images.state, state) : undefined,
+              after
+                ? sql`(${images.createdAt}, ${images.id}) > (${after.at}::timestamptz, ${after.id}::uuid)`
+                : undefined,
+            ),
+          )
+          .orderBy(asc(images.createdAt), asc(images.id))
+          .limit(pageSize + 1);
+        const page = await Promise.all(found.slice(0, pageSize).map(view));
+        const last = found.length > pageSize ? found[pageSize - 1]! : null;
+        return context.json({ images: page, next: last && (await cursorOf(last.id)) }, 200);
+      },
+    )
+    .openapi(
+      createRoute({
+        method: 'patch',
+        path: '/api/projects/{projectId}/images/{imageId}',
+        summary: 'Move an image to another class',
+        request: { params: imageParams, ...body(moving) },
+        responses: { 200: json(image, 'Moved'), ...refusals(400, 404) },
+      }),
+      async (context) => {
+        const { projectId } = context.var;
+        const imageId = asId(context.req.valid('param').imageId, 'image');
+        const classId = asId(context.req.valid('json').classId, 'class');
+        const { moved, raised } = await db.transaction(async (transaction) => {
+          const before = await findImage(transaction, projectId, imageId);
+          await findClass(transaction, projectId, classId);
+          const [after] = await transaction.update(images).set({ classId }).where(eq(images.id, imageId)).returning();
+          const changed = before.classId !== classId && before.state === 'ready';
+          return {
+            moved: after!,
+            raised: changed && (await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS)),
+          };
+        });
+        if (raised) await announce(studio, projectId);
+        return context.json(await view(moved), 200);
+      },
+    )
+    .openapi(
+      createRoute({
+        method: 'delete',
+        path: '/api/projects/{projectId}/images/{imageId}',
+        summary: 'Remove an image',
+        request: { params: imageParams },
+        responses: { 204: { description: 'Removed' }, ...refusals(404) },
+      }),
+      async (context) => {
+        const { projectId } = context.var;
+        const imageId = asId(context.req.valid('param').imageId, 'image');
+        const { gone, raised } = await db.transaction(async (transaction) => {
+          const before = await findImage(transaction, projectId, imageId);
+          await transaction.delete(images).where(eq(images.id, imageId));
+          const changed = before.state === 'ready';
+          return {
+            gone: before,
+            raised: changed && (await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS)),
+          };
+        });
+        if (raised) await announce(studio, projectId);
+        await deleteObjects(studio, [gone]);
+        return context.body(null, 204);
+      },
+    );
+
+  async function view({ id, classId, name, state, reason, projectId }: typeof images.$inferSelect) {
+    const thumbnailUrl =
+      state === 'ready' ? await bucket.presignDownload(thumbnailKey(projectId, id), settings.LINK_SECONDS) : null;
+    return { id, classId, name, state, reason, thumbnailUrl };
+  }
+
+  /** The exact time of an image, which JavaScript's dates would round to milliseconds, and its id. */
+  async function cursorOf(imageId: string): Promise<string> {
+    const [image] = await db
+      .select({ at: sql<string>`${images.createdAt}::text` })
+      .from(images)
+      .where(eq(images.id, imageId));
+    return Buffer.from(`${image?.at} ${imageId}`).toString('base64url');
+  }
+}
+
+function parseCursor(cursor: string): { at: string; id: string } {
+  const match = /^(\d{4}-\d\d-\d\d [\d:.+-]+) ([0-9a-f-]{36})$/.exec(Buffer.from(cursor, 'base64url').toString());
+  if (!match) throw new Problem(400, 'malformed', 'Expected as cursor the `next` of the page before.');
+  return { at: match[1]!, id: match[2]! };
+}
+
+/** Locked after its project, in the order of every other change. @throws Problem 404 */
+async function findImage(transaction: Queries, projectId: string, imageId: string) {
+  await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
+  const own = and(eq(images.id, imageId), eq(images.projectId, projectId));
+  const [found] = await transaction.select().from(images).where(own).for('update');
+  if (!found) throw notThere('image');
+  return found;
+}

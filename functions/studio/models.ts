@@ -1,0 +1,49 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { and, desc, eq, isNotNull } from 'drizzle-orm';
+import { models, projects } from '#shared/schema.ts';
+import { asId, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { readModels, readProject } from './project-view.ts';
+import { model, modelParams, project, projectParams } from './schemas.ts';
+
+export function modelRoutes(studio: Studio) {
+  const { db } = studio;
+  return createRoutes()
+    .openapi(
+      createRoute({
+        method: 'get',
+        path: '/api/projects/{projectId}/models',
+        summary: 'Models, newest first',
+        request: { params: projectParams },
+        responses: { 200: json(z.object({ models: z.array(model) }), 'Those that are kept'), ...refusals(404) },
+      }),
+      async (context) => {
+        const own = and(eq(models.projectId, context.var.projectId), isNotNull(models.publishedAt));
+        const found = await db
+          .select({ id: models.id })
+          .from(models)
+          .where(own)
+          .orderBy(desc(models.publishedAt))
+          .limit(100);
+        const ids = found.map(({ id }) => id);
+        return context.json({ models: await readModels(studio, ids) }, 200);
+      },
+    )
+    .openapi(
+      createRoute({
+        method: 'post',
+        path: '/api/projects/{projectId}/models/{modelId}/restore',
+        summary: 'Make a model the current one, until a later run succeeds',
+        request: { params: modelParams },
+        responses: { 200: json(project, 'The project'), ...refusals(404) },
+      }),
+      async (context) => {
+        const { projectId } = context.var;
+        const modelId = asId(context.req.valid('param').modelId, 'model');
+        const own = and(eq(models.id, modelId), eq(models.projectId, projectId), isNotNull(models.publishedAt));
+        const [found] = await db.select({ id: models.id }).from(models).where(own);
+        if (!found) throw notThere('model');
+        await db.update(projects).set({ currentModelId: modelId }).where(eq(projects.id, projectId));
+        return context.json(await readProject(studio, projectId), 200);
+      },
+    );
+}

@@ -1,0 +1,114 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { and, desc, eq, sql } from 'drizzle-orm';
+import type { Queries } from '#shared/database.ts';
+import { Problem } from '#shared/problem.ts';
+import { projects, runs } from '#shared/schema.ts';
+import { type Backbone, backbones, defaultBackbone, type Stage, stages } from '#shared/words.ts';
+import { asId, body, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { viewRun } from './project-view.ts';
+import { newRun, projectParams, run, runParams } from './schemas.ts';
+
+export function runRoutes(studio: Studio) {
+  const { db, queues, log } = studio;
+  return createRoutes()
+    .openapi(
+      createRoute({
+        method: 'post',
+        path: '/api/projects/{projectId}/runs',
+        summary: 'Train now, the newest revision',
+        request: { params: projectParams, body: { ...body(newRun).body, required: false } },
+        responses: { 202: json(run, 'Queued'), ...refusals(400, 404, 422) },
+      }),
+      async (context) => {
+        const { projectId } = context.var;
+        const asked = context.req.valid('json');
+        const stage = oneOf<Stage>('stage', stages, asked.stage ?? 'head');
+        const backbone =
+          asked.backbone === undefined ? undefined : oneOf<Backbone>('backbone', backbones, asked.backbone);
+        const queued = await db.transaction((transaction) => queueRun(transaction, projectId, stage, backbone));
+        // It stays queued when the queue is out of reach; maintain sends the message then.
+        await queues
+          .sendTraining({ projectId, runId: queued.id })
+          .catch((error) => log.error({ err: error, run: queued.id }, 'a training message could not be sent'));
+        return context.json(viewRun(queued), 202);
+      },
+    )
+    .openapi(
+      createRoute({
+        method: 'get',
+        path: '/api/projects/{projectId}/runs',
+        summary: 'Runs, newest first',
+        request: { params: projectParams },
+        responses: { 200: json(z.object({ runs: z.array(run) }), 'At most 100'), ...refusals(404) },
+      }),
+      async (context) => {
+        const { projectId } = context.var;
+        const own = eq(runs.projectId, projectId);
+        const found = await db.select().from(runs).where(own).orderBy(desc(runs.createdAt)).limit(100);
+        return context.json({ runs: found.map(viewRun) }, 200);
+      },
+    )
+    .openapi(
+      createRoute({
+        method: 'get',
+        path: '/api/projects/{projectId}/runs/{runId}',
+        summary: 'One run',
+        request: { params: runParams },
+        responses: { 200: json(run, 'The run'), ...refusals(404) },
+      }),
+      async (context) =>
+        context.json(viewRun(await find(context.var.projectId, context.req.valid('param').runId)), 200),
+    )
+    .openapi(
+      createRoute({
+        method: 'delete',
+        path: '/api/projects/{projectId}/runs/{runId}',
+        summary: 'Cancel a run that is queued or running; one that ended stays as it is',
+        request: { params: runParams },
+        responses: { 200: json(run, 'The run'), ...refusals(404) },
+      }),
+      async (context) => {
+        const { id } = await find(context.var.projectId, context.req.valid('param').runId);
+        await db
+          .update(runs)
+          .set({ state: 'cancelled', finishedAt: sql`clock_timestamp()`, leaseExpiresAt: null })
+          .where(and(eq(runs.id, id), sql`${runs.state} in ('queued', 'running')`));
+        return context.json(viewRun(await find(context.var.projectId, id)), 200);
+      },
+    );
+
+  async function find(projectId: string, runId: string) {
+    const own = and(eq(runs.id, asId(runId, 'run')), eq(runs.projectId, projectId));
+    const [found] = await db.select().from(runs).where(own);
+    if (!found) throw notThere('run');
+    return found;
+  }
+}
+
+function oneOf<T extends string>(what: string, known: readonly T[], asked: string): T {
+  const found = known.find((one) => one === asked);
+  if (!found) throw new Problem(422, `unknown-${what}`, `There is no ${what} ${asked}; there is ${known.join(', ')}.`);
+  return found;
+}
+
+/** A run that waits already for just this is the answer to asking again. */
+async function queueRun(transaction: Queries, projectId: string, stage: Stage, asked: Backbone | undefined) {
+  const own = eq(projects.id, projectId);
+  const [project] = await transaction.select({ revision: projects.revision }).from(projects).where(own).for('update');
+  const of = eq(runs.projectId, projectId);
+  const newest = desc(runs.createdAt);
+  const chosen = await transaction
+    .select()
+    .from(runs)
+    .where(and(of, eq(runs.automatic, false)))
+    .orderBy(newest)
+    .limit(1);
+  const backbone = asked ?? chosen[0]?.backbone ?? defaultBackbone;
+  const same = and(of, eq(runs.state, 'queued'), eq(runs.stage, stage), eq(runs.backbone, backbone));
+  const [waiting] = await transaction.select().from(runs).where(same).limit(1);
+  if (waiting) return waiting;
+  const revision = project!.revision;
+  const values = { projectId, revision, automatic: false, stage, backbone, state: 'queued' as const };
+  const [made] = await transaction.insert(runs).values(values).returning();
+  return made!;
+}
