@@ -31,9 +31,9 @@ export async function publishModel(
     .values({ projectId, runId, attempt, revision, stage, backbone, accuracy, classes: names })
     .returning({ id: models.id });
   const modelId = model!.id;
-  for (const { name, type } of artifacts) {
-    await writeArtifact(postgres, modelId, { name, type, path: join(folder, name) });
-  }
+  await Promise.all(
+    artifacts.map(({ name, type }) => writeArtifact(postgres, modelId, { name, type, path: join(folder, name) })),
+  );
   return await db.transaction(async (transaction) => {
     const project = and(eq(projects.id, projectId), isNull(projects.deletedAt));
     const [open] = await transaction.select({ id: projects.id }).from(projects).where(project).for('update');

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from .backbone import Backbone, graph_path, head_bias, head_weight
+from .embed import session
 from .head import Head, softmax
 
 if TYPE_CHECKING:
@@ -74,13 +74,10 @@ def write_checkpoint(
     torch.save(checkpoint, path)
 
 
-def open_onnx(path: Path, threads: int):
+def open_onnx(path: Path):
     """The exported file as others run it: pixels [H, W, 3] -> probabilities [classes]."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.enable_cpu_mem_arena = False
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(None, {"pixels": pixels[None]})[0][0]
+    opened = session(path, 1)
+    return lambda pixels: opened.run(None, {"pixels": pixels[None]})[0][0]
 
 
 def open_checkpoint(path: Path, backbone: Backbone, network: "torch.nn.Module"):

@@ -43,12 +43,15 @@ suspect_below = 0.2
 class Train:
     def __init__(self, cache: Path, threads: int, device: str):
         self.cache, self.threads, self.device = cache, threads, device
-        torch.set_num_threads(threads)
+        # On a CPU torch only proves that checkpoints are right, a few pictures at a time: threads that wait for each other on
+        # busy cores take ten times as long as one alone.
+        torch.set_num_threads(threads if device == "cuda" else 1)
         self.networks: dict[str, torch.nn.Module] = {}
         # What the first run would wait for: the network's definition, and torch's own first steps.
         default = next(iter(registry.values()))
+        network = self.network(default)
         with torch.inference_mode():
-            self.network(default)(torch.zeros(1, 3, default.side, default.side))
+            network(torch.zeros(1, 3, default.side, default.side))
 
     def network(self, backbone: Backbone) -> torch.nn.Module:
         """On the CPU, where checkpoints are written and checked; opened with its first use and kept."""
@@ -107,7 +110,7 @@ class Train:
         ]
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt", backbone, self.network(backbone)),
-            "model.onnx": export.open_onnx(out / "model.onnx", self.threads),
+            "model.onnx": export.open_onnx(out / "model.onnx"),
         }
         return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}
 
