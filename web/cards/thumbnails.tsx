@@ -1,0 +1,58 @@
+import type { Image, ProjectClass } from '#shared/words.ts';
+import type { Store } from '../store.ts';
+import { useStrings } from '../strings/index.ts';
+import { useImages } from './images.ts';
+
+interface Props {
+  projectId: string;
+  classId: string;
+  count: number;
+  others: ProjectClass[];
+  store: Store;
+}
+
+/** The pictures of a class; each opens a menu to move or remove it. */
+export function Thumbnails({ projectId, classId, count, others, store }: Props) {
+  const strings = useStrings();
+  const [images, showMore] = useImages(projectId, classId, 'ready', count);
+  if (images.length === 0) return null;
+  return (
+    <>
+      <ul class="thumbnails">
+        {images.map((image) => (
+          <Thumbnail key={image.id} image={image} others={others} store={store} />
+        ))}
+      </ul>
+      {showMore && (
+        <button type="button" class="quiet" onClick={showMore}>
+          {strings.showMore(count - images.length)}
+        </button>
+      )}
+    </>
+  );
+}
+
+function Thumbnail({ image, others, store }: { image: Image; others: ProjectClass[]; store: Store }) {
+  const strings = useStrings();
+  const choose = (event: { currentTarget: HTMLSelectElement }) => {
+    const { value } = event.currentTarget;
+    event.currentTarget.value = '';
+    if (value === 'remove') void store.removeImage(image.id);
+    else if (value) void store.moveImage(image.id, value);
+  };
+  return (
+    <li>
+      <img src={image.thumbnailUrl ?? ''} alt="" loading="lazy" decoding="async" />
+      {/* The browser's own menu: it works with keys, fingers and screen readers alike. */}
+      <select aria-label={strings.pictureMenu(image.name)} title={image.name} value="" onChange={choose}>
+        <option value="" hidden />
+        {others.map(({ id, name }) => (
+          <option key={id} value={id}>
+            {strings.moveTo(name)}
+          </option>
+        ))}
+        <option value="remove">{strings.removePicture}</option>
+      </select>
+    </li>
+  );
+}

@@ -1,0 +1,118 @@
+/** What the page says, in English. No jargon: a child reads this. */
+import type { Detail, ProjectStatus } from '#shared/words.ts';
+
+type Params = Detail['params'];
+const list = (value: unknown) => (Array.isArray(value) ? value : []).join(', ');
+const pictures = (count: number) => (count === 1 ? '1 picture' : `${count} pictures`);
+
+export const en = {
+  languageName: 'English',
+  tagline: 'Show it pictures, and it learns to tell them apart.',
+  project: 'Project name',
+  newProject: 'New',
+  myProjects: 'My projects',
+  untitled: 'My project',
+  deleteProject: 'Delete project',
+  deleteProjectAsk: (name: string) => `Delete “${name}” with all its pictures and models? This cannot be undone.`,
+  yesDelete: 'Yes, delete',
+  keep: 'Keep it',
+  expires: 'A project that nobody uses for half a year is deleted by itself.',
+
+  classesTitle: '1. Collect',
+  classesHelp: 'Give each thing a name and add pictures of it.',
+  className: 'Name of this class',
+  classSuggestion: (number: number) => `Class ${number}`,
+  addClass: 'Add a class',
+  removeClass: 'Remove class',
+  removeClassAsk: (name: string, count: number) => `Remove “${name}” and its ${pictures(count)}?`,
+  choosePictures: 'Choose pictures',
+  takePicture: 'Take a picture',
+  dropHere: 'or drop them here, folders too',
+  dropNow: 'Let go to add them',
+  pictures,
+  sending: (sent: number, total: number) => `Sending: ${sent} of ${total}`,
+  sendingPaused: 'No network at the moment. Sending goes on by itself.',
+  looking: (count: number) => `Looking at ${pictures(count)} …`,
+  notTaken: (count: number) => `${pictures(count)} could not be used`,
+  showMore: (count: number) => `Show ${count} more`,
+  dismiss: 'Close',
+  pictureMenu: (name: string) => `Picture ${name}`,
+  moveTo: (name: string) => `Move to “${name}”`,
+  removePicture: 'Remove picture',
+
+  trainingTitle: '2. Learn',
+  trainingHelp: 'This happens by itself as soon as there are pictures.',
+  trainNow: 'Learn again now',
+  cancel: 'Stop',
+  status: {
+    collecting: 'Waiting for pictures',
+    waiting: 'Starts in a moment',
+    training: 'Learning …',
+    failed: 'That did not work',
+    ready: 'Ready!',
+  } satisfies Record<ProjectStatus, string>,
+  secondsLeft: (seconds: number) => (seconds < 2 ? 'almost done' : `about ${Math.round(seconds)} seconds left`),
+  accuracy: (right: number, of: number) => `${right} of ${of} right`,
+  accuracyExplained: 'That is how often it was right about pictures it had not learned from.',
+  accuracyRange: (low: number, high: number) =>
+    `With pictures like these, expect between ${low} % and ${high} %. More pictures make this surer.`,
+  accuracyUnknown: 'Too few pictures to tell how good it is. Add some more.',
+  mixedUp: 'What it mixes up',
+  mixesUp: (what: string, said: string, count: number) => `It took ${pictures(count)} of “${what}” for “${said}”.`,
+  mixesUpNothing: 'Nothing: it told them all apart.',
+  matrixCaption: 'Each row is what the picture shows, each column what was said of it.',
+  really: 'It is …',
+  said: '… it said',
+
+  previewTitle: '3. Try',
+  previewHelp: 'Show it a picture it has never seen.',
+  previewEmpty: 'As soon as it has learned, you can try it here.',
+  tryPicture: 'Choose a picture to try',
+  tryHint: 'or drop or paste one here',
+  tried: 'The picture you tried',
+  itSays: (label: string) => `This is “${label}”.`,
+  itDoesNotKnow: 'I don’t know what this is.',
+  thinking: 'Looking …',
+  older: 'This model does not know your newest changes yet.',
+  downloads: 'Take it with you',
+  artifacts: {
+    'model.onnx': 'For websites, apps and most programs (ONNX)',
+    'model.pt': 'For Python with PyTorch',
+    'labels.txt': 'The names of the classes',
+    'report.json': 'Everything that was measured',
+  } as Record<string, string>,
+
+  tryAgain: 'Please try again.',
+  offline: 'No connection to AI Teacher. Nothing is lost; this page goes on by itself.',
+
+  /** Sentences for the codes that the API gives. One that is missing here is shown as the API wrote it. */
+  details: {
+    'needs-classes': () => 'Add a second class, so that there is something to tell apart.',
+    'needs-images': ({ least, classes }: Params) =>
+      `Each class needs at least ${least} pictures. Still too few: ${list(classes)}.`,
+    uploading: ({ count }: Params) => `${pictures(Number(count))} on their way.`,
+    settling: () => 'Waiting a moment, in case you add more.',
+    queued: () => 'Waiting for a free computer.',
+    stopped: () => 'You stopped it. Start it again whenever you like.',
+    'left-out': ({ classes, least }: Params) =>
+      `Left out because they have fewer than ${least} pictures: ${list(classes)}.`,
+    'not-an-image': () => 'This is not a picture that we can read. JPEG, PNG and WebP work.',
+    empty: () => 'This file is empty.',
+    damaged: () => 'This picture is damaged and cannot be opened.',
+    'too-many-pixels': ({ width, height }: Params) => `Too large: ${width} × ${height} points.`,
+    'too-large': () => 'This file is too large (more than 15 MB).',
+    'never-arrived': () => 'This picture did not arrive. Please add it again.',
+    'not-sent': () => 'This picture could not be sent. Please add it again.',
+    'unsupported-type': () => 'Only JPEG, PNG and WebP pictures work.',
+    'too-many-images': ({ room }: Params) => `The project is full: there is room for ${room} more pictures.`,
+    'too-many-classes': () => 'There are as many classes as a project can have.',
+    'class-exists': () => 'Another class has this name already.',
+    'too-many': () => 'That was too fast. Please wait a moment.',
+    'out-of-limits': () => 'A name has 1 to 100 characters.',
+    'out-of-memory': () => 'The computer ran out of memory. Try with fewer pictures.',
+    'too-few-images': () => 'Two classes need two pictures each.',
+    failed: () => 'Something went wrong while learning. Try again; your pictures are safe.',
+  } as Record<string, (params: Params) => string>,
+};
+
+export type Strings = typeof en;
