@@ -79,6 +79,7 @@ export function ClassBox({
           value={name}
           placeholder={strings.classSuggestion(number)}
           onChange={onName}
+          eager={!classId}
         />
         {images && <span class="count">{strings.pictures(images.ready)}</span>}
         {onRemove && (

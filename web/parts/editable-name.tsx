@@ -6,10 +6,12 @@ interface Props {
   placeholder?: string;
   /** Called when the learner leaves the field or presses Enter; false: it was refused, and the old name comes back. */
   onChange: (value: string) => unknown;
+  /** Called with each letter as well: what is typed counts though nobody left the field. */
+  eager?: boolean;
 }
 
 /** A name that is changed where it stands. */
-export function EditableName({ label, value, placeholder, onChange }: Props) {
+export function EditableName({ label, value, placeholder, onChange, eager = false }: Props) {
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
   const commit = async () => {
@@ -25,7 +27,10 @@ export function EditableName({ label, value, placeholder, onChange }: Props) {
       placeholder={placeholder}
       value={text}
       maxLength={100}
-      onInput={(event) => setText(event.currentTarget.value)}
+      onInput={(event) => {
+        setText(event.currentTarget.value);
+        if (eager) onChange(event.currentTarget.value);
+      }}
       onBlur={commit}
       onKeyDown={(event) => event.key === 'Enter' && event.currentTarget.blur()}
     />

@@ -1,0 +1,39 @@
+/** maintain: what must happen though nobody asks. A CronJob in the cluster, a timer locally; runs once and ends. */
+import { createBucket } from '#shared/bucket.ts';
+import { connect } from '#shared/database.ts';
+import { createQueues } from '#shared/queues.ts';
+import { start } from '#shared/start.ts';
+import { eraseOrphans, eraseProjects, forgetAddresses, isDue } from './erase.ts';
+import { findMissedEvents } from './missed-events.ts';
+import { pruneModels } from './models.ts';
+import { rouseOverdue } from './overdue.ts';
+
+await start('maintain', async ({ settings, log, opened }) => {
+  const postgres = connect(settings.DATABASE_URL, { connections: 2 });
+  opened.defer(postgres.close);
+  const bucket = createBucket(settings);
+  opened.defer(bucket.close);
+  const queues = createQueues(settings);
+  opened.defer(queues.close);
+  const { db } = postgres;
+
+  const steps: [string, () => Promise<unknown>][] = [
+    ['missed events', () => findMissedEvents({ db, bucket, queues, settings })],
+    ['overdue projects', () => rouseOverdue(db, queues)],
+    ['erased projects', () => eraseProjects(db, bucket, settings)],
+    ['pruned models', () => pruneModels(db, settings.MODELS_PER_PROJECT)],
+    ['forgotten addresses', () => forgetAddresses(db)],
+    ['orphaned objects', async () => ((await isDue(db)) ? await eraseOrphans(db, bucket) : 'not today')],
+  ];
+  const failed: string[] = [];
+  for (const [step, work] of steps) {
+    try {
+      log.info({ step, result: await work() }, 'done');
+    } catch (error) {
+      // One step that fails must not keep the others from being done.
+      log.error({ err: error, step }, 'failed');
+      failed.push(step);
+    }
+  }
+  if (failed.length > 0) throw new Error(`Failed: ${failed.join(', ')}.`);
+});

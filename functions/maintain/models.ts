@@ -1,0 +1,28 @@
+import { sql } from 'drizzle-orm';
+import type { Database } from '#shared/database.ts';
+
+/**
+ * Deletes what attempts left behind that lost their lease, and models beyond the newest `most` of a project; the current one
+ * stays, however old.
+ *
+ * @returns how many.
+ */
+export async function pruneModels(db: Database, most: number): Promise<number> {
+  const deleted = await db.execute(sql`
+    delete from models where id in (
+      select models.id from models
+      join runs on runs.id = models.run_id
+      where models.published_at is null
+        and not (runs.state = 'running' and runs.attempt = models.attempt)
+        and models.created_at < clock_timestamp() - interval '1 minute'
+      union all
+      select id from (
+        select models.id, projects.current_model_id,
+          row_number() over (partition by models.project_id order by models.published_at desc) as place
+        from models join projects on projects.id = models.project_id
+        where models.published_at is not null
+      ) as ranked
+      where place > ${most} and id is distinct from current_model_id
+    ) returning id`);
+  return deleted.length;
+}
