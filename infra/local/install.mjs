@@ -56,8 +56,10 @@ const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19))
   refuse(`Node 20.19 or newer is needed; this is ${process.versions.node}.`);
 
+// Not `npm ci`: it refuses a lock file that lacks a package for some other platform, as one does that was made behind a
+// mirror without it. Versions and hashes are the locked ones all the same, and the lock file stays as it is.
 once(join(root, 'node_modules/.installed'), digest(['package-lock.json']), 'Installing the JavaScript packages …', () =>
-  run('npm', ['ci', '--loglevel=error']),
+  run('npm', ['install', '--no-save', '--loglevel=error']),
 );
 
 /** The first Python that is new enough and can make environments. */
