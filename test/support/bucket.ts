@@ -10,8 +10,7 @@ import { createQueues, type Queues } from '#shared/queues.ts';
 import { provisionBucket } from '../../functions/provision/bucket.ts';
 import { provisionQueues } from '../../functions/provision/queues.ts';
 import { freePort } from './ports.ts';
-
-const python = process.env.PYTHON || '.venv/bin/python';
+import { python } from './python.ts';
 
 export interface TestBucketAndQueues {
   bucket: Bucket;

@@ -17,12 +17,19 @@ export interface TestDatabase extends Postgres {
   url: string;
 }
 
-let started: Promise<string> | undefined;
+interface Server {
+  base: string;
+  stop: () => Promise<void>;
+}
 
-/** A new database with the schema of this version; it goes with the process of the test file. */
+let started: Promise<Server> | undefined;
+let open = 0;
+
+/** A new database with the schema of this version. The server ends when the last one is closed. */
 export async function createTestDatabase({ connections = 4 } = {}): Promise<TestDatabase> {
   started ??= startServer();
-  const base = await started;
+  open++;
+  const { base, stop } = await started;
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const admin = postgres(`${base}/postgres`, { max: 1, onnotice: () => {} });
   await admin.unsafe(`create database ${name}`);
@@ -31,10 +38,17 @@ export async function createTestDatabase({ connections = 4 } = {}): Promise<Test
   const migrating = connect(url, { connections: 1 });
   await migrate(migrating);
   await migrating.close();
-  return { ...connect(url, { connections }), url };
+  const connected = connect(url, { connections });
+  const close = async () => {
+    await connected.close();
+    if (--open > 0) return;
+    started = undefined;
+    await stop();
+  };
+  return { ...connected, url, close };
 }
 
-async function startServer(): Promise<string> {
+async function startServer(): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'ai-teacher-postgres-'));
   const port = await freePort();
   const run = (program: string, args: string[]): [string, string[]] => {
@@ -51,13 +65,21 @@ async function startServer(): Promise<string> {
     ]),
     { stdio: 'ignore' },
   );
-  process.on('exit', () => {
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const end = () => {
     child.kill('SIGINT');
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  });
+  };
+  process.once('exit', end);
+  const stop = async () => {
+    process.removeListener('exit', end);
+    child.kill('SIGINT');
+    await ended;
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
   const base = `postgres://postgres@127.0.0.1:${port}`;
   await untilItAnswers(base, child);
-  return base;
+  return { base, stop };
 }
 
 async function untilItAnswers(base: string, child: ChildProcess): Promise<void> {
