@@ -139,7 +139,6 @@ function Progress({ batch, onClose }: { batch: Batch; onClose: () => void }) {
           <summary>{strings.notTaken(failed.length)}</summary>
           <ul>
             {failed.slice(0, 20).map(({ name, reason }, index) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: the list only grows, and names may repeat.
               <li key={index}>
                 <b>{name}</b> {sentenceOf(strings, reason)}
               </li>

@@ -36,7 +36,6 @@ export function ClassesCard({ view, store }: { view: View; store: Store }) {
           ))
         : draft.map((name, index) => (
             <ClassBox
-              // biome-ignore lint/suspicious/noArrayIndexKey: a name of the draft has nothing else to be told by.
               key={index}
               number={index + 1}
               name={name}

@@ -1,6 +1,7 @@
 /** What the page says, in Korean. */
 import type { Detail } from '#shared/words.ts';
 import type { Strings } from './en.ts';
+import { quotedAfter } from './korean.ts';
 
 type Params = Detail['params'];
 const list = (value: unknown) => (Array.isArray(value) ? value : []).join(', ');
@@ -59,7 +60,7 @@ export const ko: Strings = {
     `이런 사진이라면 ${low} %에서 ${high} % 사이로 맞힐 거예요. 사진이 많을수록 더 확실해져요.`,
   accuracyUnknown: '얼마나 잘하는지 알기에는 사진이 너무 적어요. 조금 더 넣어 주세요.',
   mixedUp: '헷갈린 것',
-  mixesUp: (what, said, count) => `‘${what}’ ${pictures(count)}을 ‘${said}’(이)라고 했어요.`,
+  mixesUp: (what, said, count) => `‘${what}’ ${pictures(count)}을 ‘${said}’${quotedAfter(said)} 했어요.`,
   mixesUpNothing: '하나도 없어요. 모두 구별했어요.',
   matrixCaption: '가로줄은 사진에 있는 것, 세로줄은 모델이 말한 것이에요.',
   really: '사진은 …',
