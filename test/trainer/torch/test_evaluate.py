@@ -1,0 +1,109 @@
+"""The held-out figures: what they must not claim."""
+
+import numpy as np
+import pytest
+
+from trainer.torch.evaluate import Evaluation, evaluate
+from trainer.torch.head import fit
+
+features = 256
+
+
+def points(random: np.random.Generator, count: int, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of two classes, ``count`` each, whose means are ``distance`` apart in noise of deviation 1."""
+    labels = np.repeat([0, 1], count)
+    embeddings = random.normal(size=(2 * count, features))
+    embeddings[:, 0] += distance * (labels - 0.5)
+    return embeddings, labels
+
+
+def accuracy(evaluation: Evaluation) -> tuple[float, float, float]:
+    return tuple(evaluation.accuracy[key] for key in ("value", "low", "high"))
+
+
+def test_noise_is_not_called_learning():
+    embeddings, labels = points(np.random.default_rng(1), 40, 0)
+    value, low, _ = accuracy(evaluate(embeddings, labels, 2, 1))
+    assert 0.3 < value < 0.7
+    assert low < 0.5
+
+
+def test_the_same_picture_five_times_is_one_picture():
+    """Noise again: whoever has seen a copy of a picture knows its class; who has not can only guess."""
+    embeddings, labels = points(np.random.default_rng(2), 40, 0)
+    copies = np.repeat(embeddings, 5, axis=0) + np.random.default_rng(3).normal(0, 0.02, (400, features))
+    value, low, high = accuracy(evaluate(copies, np.repeat(labels, 5), 2, 1))
+    assert 0.3 < value < 0.7
+    # As unsure as 80 pictures are, not as sure as 400.
+    assert high - low > 0.18
+    # What an evaluation that ignores the copies would say: the test can fail.
+    learned, asked = np.arange(400) % 5 > 0, np.arange(400) % 5 == 0
+    head = fit(copies[learned], np.repeat(labels, 5)[learned], 2, 0.003)
+    assert (head.logits(copies[asked]).argmax(axis=1) == labels).mean() == 1
+
+
+def test_the_stated_interval_holds_what_is_true():
+    """Twenty projects, half of whose pictures have a near-duplicate, against 4,000 pictures that nobody saw."""
+    held = 0
+    for project in range(20):
+        random = np.random.default_rng([4, project])
+        embeddings, labels = points(random, 20, 3.5)
+        embeddings = np.concatenate([embeddings, embeddings[::2] + random.normal(0, 0.02, (20, features))])
+        labels = np.concatenate([labels, labels[::2]])
+        evaluation = evaluate(embeddings, labels, 2, project)
+        head = fit(embeddings, labels, 2, evaluation.strength)
+        unseen, truth = points(random, 2000, 3.5)
+        true = (head.logits(unseen).argmax(axis=1) == truth).mean()
+        _, low, high = accuracy(evaluation)
+        held += low <= true <= high
+    assert held >= 17
+
+
+def test_two_pictures_a_class_are_measured_and_said_to_be_few():
+    embeddings, labels = points(np.random.default_rng(5), 2, 30)
+    evaluation = evaluate(embeddings, labels, 2, 1)
+    value, low, high = accuracy(evaluation)
+    assert evaluation.accuracy["images"] == 4
+    assert (value, high) == (1, 1)
+    assert low < 0.6
+
+
+def test_a_rare_class_counts_as_much_as_a_common_one():
+    """Ten pictures against 200, overlapping: whoever only wants to be right often never says the rare one."""
+    random = np.random.default_rng(6)
+    embeddings, labels = (array[:210] for array in points(random, 200, 1.5))
+    unseen, truth = points(random, 1000, 1.5)
+    head = fit(embeddings[:, :4], labels, 2, 0.003)
+    said = head.logits(unseen[:, :4]).argmax(axis=1)
+    assert (said[truth == 1] == 1).mean() > 0.5
+
+
+def test_probabilities_mean_what_they_say():
+    """Of all that it is 80 % sure of, about 80 % are right: a mean difference below a tenth (expected calibration error)."""
+    random = np.random.default_rng(7)
+    embeddings, labels = points(random, 60, 2)
+    evaluation = evaluate(embeddings, labels, 2, 1)
+    head = fit(embeddings, labels, 2, evaluation.strength).cooled(evaluation.temperature)
+    unseen, truth = points(random, 2000, 2)
+    odds = head.logits(unseen)
+    sure = 1 / (1 + np.exp(-np.abs(odds[:, 1] - odds[:, 0])))
+    right = odds.argmax(axis=1) == truth
+    bins = np.digitize(sure, [0.6, 0.7, 0.8, 0.9])
+    error = sum(abs(sure[bins == one].mean() - right[bins == one].mean()) * (bins == one).mean() for one in set(bins))
+    assert error < 0.1
+
+
+def test_i_do_not_know_costs_few_right_answers():
+    embeddings, labels = points(np.random.default_rng(8), 60, 3)
+    evaluation = evaluate(embeddings, labels, 2, 1)
+    right = evaluation.probabilities.argmax(axis=1) == labels[evaluation.held_out]
+    lost = evaluation.probabilities.max(axis=1)[right] < evaluation.unknown_below
+    assert 0 < lost.mean() <= 0.06
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_seed_decides(seed):
+    embeddings, labels = points(np.random.default_rng(9), 30, 2)
+    first, again, other = (evaluate(embeddings, labels, 2, one) for one in (seed, seed, seed + 10))
+    assert np.array_equal(first.probabilities, again.probabilities)
+    assert not np.array_equal(first.probabilities, other.probabilities)

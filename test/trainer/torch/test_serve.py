@@ -1,0 +1,110 @@
+"""The protocol of the Python child, which trainer/torch.ts relies on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from child import Child, root
+from drawing import draw, save
+
+
+def test_says_first_what_it_is(ingest, train):
+    assert ingest.ready["device"] == train.ready["device"] == "cpu"
+    assert ingest.ready["backbones"] == ["efficientnet-lite0", "efficientnet-lite2"]
+    assert {"onnxruntime"} <= ingest.ready["versions"].keys()
+    assert {"onnxruntime", "torch"} <= train.ready["versions"].keys()
+
+
+def test_what_it_cannot_do_is_refused_by_name(ingest, train):
+    for child, method, params, expected in [
+        (ingest, "train", {}, "ingest"),
+        (train, "ingest", {}, "train"),
+        (ingest, "ingest", {"backbone": "resnet-1", "images": [], "limits": {"pixels": 1}}, "efficientnet-lite0"),
+    ]:
+        answer, _ = child.ask(method, params)
+        assert answer["error"]["code"] == "bad-input"
+        assert expected in answer["error"]["message"]
+
+
+def test_a_file_that_is_not_there_is_the_request_s_fault_not_the_picture_s(ingest, tmp_path):
+    params = {"backbone": "efficientnet-lite0", "limits": {"pixels": 1}}
+    images = [{"path": str(tmp_path / "gone"), "thumbnail": None}]
+    answer, _ = ingest.ask("ingest", params | {"images": images})
+    assert answer["error"]["code"] == "failed"
+    assert "gone" in answer["error"]["message"]
+
+
+def test_no_room_for_a_thumbnail_is_an_error_and_no_reason(ingest, tmp_path):
+    """A full disk (here: no folder) must not look like a bad picture, which would be rejected for ever."""
+    path = save(draw("discs", 1), tmp_path / "good.jpg")
+    images = [{"path": str(path), "thumbnail": str(tmp_path / "no-folder" / "x.webp")}]
+    params = {"backbone": "efficientnet-lite0", "images": images, "limits": {"pixels": 10**6}}
+    answer, events = ingest.ask("ingest", params)
+    assert answer["error"]["code"] == "failed"
+    assert events == []
+
+
+def test_the_protocol_is_all_that_stdout_carries(cache):
+    """Whatever a library prints, from Python or from C, goes to stderr."""
+    program = """
+import os, sys
+import trainer.torch.serve as serve
+talk = serve.open_role
+def talkative(*given):
+    print("from Python")
+    os.write(1, b"from C\\n")
+    return talk(*given)
+serve.open_role = talkative
+sys.argv[0] = "serve"
+serve.main()
+"""
+    command = [sys.executable, "-c", program, "--role", "ingest", "--cache", str(cache), "--device", "cpu"]
+    child = subprocess.run(command, cwd=root, input="", capture_output=True, text=True, timeout=20)
+    assert {"from Python", "from C"} <= set(child.stderr.splitlines())
+    assert all(json.loads(line) for line in child.stdout.splitlines())
+
+
+def test_ingest_is_there_in_a_moment_and_never_imports_torch(cache, tmp_path):
+    script = tmp_path / "sitecustomize.py"
+    script.write_text(
+        "import atexit, sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] in ('torch', 'timm', 'torchvision'):\n"
+        "            raise ImportError(f'{name} is not for role ingest')\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
+    )
+    began = time.perf_counter()
+    child = Child("ingest", cache, environment={"PYTHONPATH": str(tmp_path)})
+    seconds = time.perf_counter() - began
+    assert "embedding" in child.ingest([save(draw("discs", 1), tmp_path / "good.jpg")])[0]
+    assert child.close() == 0
+    # Half a second where the cores are free.
+    assert seconds < 3
+
+
+def test_role_train_would_fail_without_torch(cache, tmp_path):
+    """Shows that the test above can fail."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    with pytest.raises(AssertionError, match="the child ended"):
+        Child("train", cache, environment={"PYTHONPATH": str(tmp_path)})
+
+
+def test_it_ends_when_stdin_closes(cache):
+    child = Child("ingest", cache)
+    assert child.close() == 0
+
+
+def test_sigterm_ends_it(cache):
+    child = Child("ingest", cache)
+    child.process.send_signal(signal.SIGTERM)
+    assert child.process.wait(2) in (0, -signal.SIGTERM)
+    child.close()
+
+
+def test_ctrl_c_is_the_parent_s_to_answer(ingest, tmp_path):
+    ingest.process.send_signal(signal.SIGINT)
+    assert "embedding" in ingest.ingest([save(draw("discs", 1), tmp_path / "good.jpg")])[0]

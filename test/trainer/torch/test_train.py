@@ -1,0 +1,219 @@
+"""Role train as a process: embeddings in, a model's files and its report out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from child import Child, embedding
+from drawing import draw, kinds, save
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def trained(train, training):
+    params = training()
+    answer, events = train.ask("train", params)
+    assert "result" in answer, answer
+    return answer["result"], events, Path(params["out"])
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))[None]
+
+
+def test_progress_rises_through_all_steps(trained):
+    _, events, _ = trained
+    percents = [event["percent"] for event in events]
+    assert percents == sorted(percents)
+    assert all(0 <= percent <= 100 for percent in percents)
+    assert {event["step"] for event in events} == {"fit", "evaluate", "export", "check"}
+    assert all(event["secondsLeft"] is None or event["secondsLeft"] >= 0 for event in events)
+
+
+def test_the_artifacts_are_the_files(trained):
+    result, _, out = trained
+    assert {artifact["name"] for artifact in result["artifacts"]} == {path.name for path in out.iterdir()}
+    assert {"model.pt", "model.onnx", "labels.txt", "report.json"} == {path.name for path in out.iterdir()}
+    assert json.loads((out / "report.json").read_text()) == result["report"]
+    assert (out / "labels.txt").read_text().splitlines() == list(kinds)
+
+
+def test_the_report_adds_up(trained):
+    result, _, _ = trained
+    report = result["report"]
+    confusion = np.array(report["confusion"])
+    accuracy = report["accuracy"]
+    assert confusion.shape == (3, 3)
+    assert confusion.sum() == accuracy["images"] == 36
+    assert accuracy["value"] == result["accuracy"] == pytest.approx(np.trace(confusion) / 36)
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert accuracy["method"] == "cross-validation"
+    for row, one in enumerate(report["classes"]):
+        assert one == {"name": kinds[row], "images": 12, "accuracy": pytest.approx(confusion[row, row] / 12)}
+    assert report["format"] == 1
+    assert report["seconds"].keys() == {"fit", "evaluate", "export", "check"}
+    assert {"torch", "onnxruntime"} <= report["versions"].keys()
+
+
+def test_it_learns_what_it_is_shown(trained, ingest, tmp_path):
+    """On drawings that nobody used, by the exported file."""
+    _, _, out = trained
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    right = [
+        session.run(None, {"pixels": np.asarray(draw(kind, seed))[None]})[0][0].argmax() == label
+        for label, kind in enumerate(kinds)
+        for seed in range(100, 120)
+    ]
+    assert np.mean(right) >= 0.9
+
+
+def test_the_certificate_is_small_and_true(trained, pictures):
+    result, _, out = trained
+    certificate = result["report"]["certificate"]
+    assert certificate["images"] == 8
+    assert certificate["formats"].keys() == {"model.pt", "model.onnx"}
+    for one in certificate["formats"].values():
+        assert 0 < one["maxDifference"] < 1e-3
+    # Once more by hand: probabilities from raw pixels against the head of model.pt on the cached embeddings.
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    theirs = np.concatenate([session.run(None, {"pixels": pixels_of(path)})[0] for path in pictures.paths])
+    weight, bias = head_of(out / "model.pt")
+    logits = pictures.embeddings @ weight.T + bias
+    ours = np.exp(logits - logits.max(axis=1, keepdims=True))
+    ours /= ours.sum(axis=1, keepdims=True)
+    assert np.abs(ours - theirs).max() < 1e-3
+    assert np.allclose(theirs.sum(axis=1), 1, atol=1e-5)
+
+
+def run_python(program: str, *arguments: str) -> str:
+    """Runs a program in a process that can import torch and nothing of ours."""
+    command = [sys.executable, "-I", "-c", program, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout
+
+
+def head_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    program = """
+import json, sys, torch
+state = torch.load(sys.argv[1], weights_only=True)["state_dict"]
+print(json.dumps([state["classifier.weight"].tolist(), state["classifier.bias"].tolist()]))
+"""
+    weight, bias = json.loads(run_python(program, str(path)))
+    return np.array(weight), np.array(bias)
+
+
+def test_model_pt_is_plain_and_loads_without_us(trained):
+    _, _, out = trained
+    program = """
+import json, sys, torch
+model = torch.load(sys.argv[1], weights_only=True)
+assert not any(name.startswith("trainer") or name == "timm" for name in sys.modules)
+state = model.pop("state_dict")
+print(json.dumps({**model, "tensors": len(state), "all": all(type(tensor) is torch.Tensor for tensor in state.values())}))
+"""
+    model = json.loads(run_python(program, str(out / "model.pt")))
+    assert model.keys() == {"format", "backbone", "classes", "preprocessing", "tensors", "all"}
+    assert model["classes"] == list(kinds)
+    assert model["all"]
+    assert model["tensors"] == 296
+
+
+def test_model_onnx_takes_batches_of_any_size_and_names_its_classes(trained, pictures):
+    _, _, out = trained
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
+    assert (given.type, given.shape[3], len(given.shape)) == ("tensor(uint8)", 3, 4)
+    assert wanted.shape[1] == 3
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(kinds)
+    batch = np.concatenate([pixels_of(pictures.paths[0])] * 3)
+    together = session.run(None, {given.name: batch})[0]
+    alone = session.run(None, {given.name: batch[:1]})[0]
+    assert np.abs(together - alone).max() < 1e-5
+    for height, width in [(1, 1), (7, 1000), (224, 224), (225, 223)]:
+        probabilities = session.run(None, {given.name: np.full((1, height, width, 3), 90, np.uint8)})[0]
+        assert np.isfinite(probabilities).all()
+
+
+def test_the_same_seed_gives_the_same_model(train, training, trained, pictures):
+    first, _, out = trained
+    again = training()
+    second = train.ask("train", again)[0]["result"]
+    for name in ("model.onnx", "labels.txt"):
+        assert (out / name).read_bytes() == (Path(again["out"]) / name).read_bytes()
+    same = [{key: value for key, value in one["report"].items() if key != "seconds"} for one in (first, second)]
+    assert same[0] == same[1]
+
+
+def test_names_of_classes_are_only_names(train, training):
+    """They are data wherever they come: never a path, a line of labels.txt more, or markup that breaks JSON."""
+    names = ["../../etc/passwd", "a\tb\0c", '<b>"고양이"\u202e🐈</b>' + "x" * 10_000]
+    params = training(classes=names)
+    result = train.ask("train", params)[0]["result"]
+    out = Path(params["out"])
+    assert [one["name"] for one in result["report"]["classes"]] == names
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == names
+    assert (out / "labels.txt").read_bytes().count(b"\n") == 3
+    assert len((out / "labels.txt").read_text(encoding="utf-8").splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("differing", "expected"),
+    [
+        pytest.param({"stage": "fine-tune"}, "head", id="stage"),
+        pytest.param({"backbone": "resnet-1"}, "efficientnet-lite0", id="backbone"),
+        pytest.param({"classes": ["one"]}, "two classes", id="one class"),
+        pytest.param({"images": [{"id": "x", "class": 0}]}, "embeddings", id="rows"),
+        pytest.param({"images": [{"id": "x", "class": 9}] * 36}, "class", id="unknown class"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_what_was_expected(train, training, differing, expected):
+    answer, _ = train.ask("train", training(**differing))
+    assert answer["error"]["code"] == "bad-input", answer
+    assert expected in answer["error"]["message"]
+
+
+def test_the_other_backbone_works_the_same_way(train, ingest, training, pictures):
+    params = {"backbone": "efficientnet-lite2", "limits": {"pixels": 10**7}}
+    images = [{"path": str(path), "thumbnail": None} for path in pictures.paths]
+    _, events = ingest.ask("ingest", params | {"images": images})
+    embeddings = np.stack([embedding(event) for event in sorted(events, key=lambda event: event["image"])])
+    asked = training(backbone="efficientnet-lite2")
+    embeddings.tofile(asked["embeddings"])
+    result = train.ask("train", asked)[0]["result"]
+    assert result["accuracy"] >= 0.8
+    for one in result["report"]["certificate"]["formats"].values():
+        assert one["maxDifference"] < 1e-3
+
+
+def test_memory_stays_over_many_trainings(cache, training):
+    """A worker lives for weeks. Eight here: the first ones fill what is kept, after that nothing may grow."""
+    with Child("train", cache, threads=1) as child:
+        params = training()
+        for _ in range(3):
+            child.ask("train", params)
+        before = child.memory("VmRSS")
+        for _ in range(8):
+            assert "result" in child.ask("train", params)[0]
+        assert child.memory("VmRSS") < before * 1.05
+
+
+def test_a_picture_of_the_certificate_that_is_gone_is_the_request_s_fault(train, training, tmp_path):
+    answer, _ = train.ask("train", training(check=[{"row": 0, "path": str(tmp_path / "gone.jpg")}]))
+    assert answer["error"]["code"] == "failed"
+
+
+def test_without_originals_there_is_a_model_and_no_certificate(train, training):
+    report = train.ask("train", training(check=[]))[0]["result"]["report"]
+    assert report["certificate"] == {"images": 0, "formats": {}}
+
+
+def test_a_wrong_picture_is_noticed_by_the_certificate(train, training, tmp_path):
+    """A certificate that could not fail would say nothing."""
+    other = save(draw("squares", 50), tmp_path / "other.png")
+    report = train.ask("train", training(check=[{"row": 0, "path": str(other)}]))[0]["result"]["report"]
+    assert report["certificate"]["formats"]["model.onnx"]["maxDifference"] > 0.1
