@@ -3,12 +3,12 @@ import { createBucket } from '#shared/bucket.ts';
 import { connect } from '#shared/database.ts';
 import { createQueues } from '#shared/queues.ts';
 import { start } from '#shared/start.ts';
-import { eraseOrphans, eraseProjects, forgetAddresses, isDue } from './erase.ts';
+import { eraseOrphans, eraseProjects, forgetAddresses, oncePerDay } from './erase.ts';
 import { findMissedEvents } from './missed-events.ts';
 import { pruneModels } from './models.ts';
 import { rouseOverdue } from './overdue.ts';
 
-await start('maintain', async ({ settings, log, opened }) => {
+await start('maintain', async ({ settings, log, stopping, opened }) => {
   const postgres = connect(settings.DATABASE_URL, { connections: 2 });
   opened.defer(postgres.close);
   const bucket = createBucket(settings);
@@ -23,10 +23,12 @@ await start('maintain', async ({ settings, log, opened }) => {
     ['erased projects', () => eraseProjects(db, bucket, settings)],
     ['pruned models', () => pruneModels(db, settings.MODELS_PER_PROJECT)],
     ['forgotten addresses', () => forgetAddresses(db)],
-    ['orphaned objects', async () => ((await isDue(db)) ? await eraseOrphans(db, bucket) : 'not today')],
+    ['orphaned objects', () => oncePerDay(db, () => eraseOrphans(db, bucket))],
   ];
   const failed: string[] = [];
   for (const [step, work] of steps) {
+    // What is left is done by the next one.
+    if (stopping.aborted) break;
     try {
       log.info({ step, result: await work() }, 'done');
     } catch (error) {

@@ -14,6 +14,9 @@ interface Maintaining {
   settings: SettingsOf<'MISSED_EVENT_SECONDS' | 'UPLOAD_LAPSE_SECONDS'>;
 }
 
+const linkedBefore = (seconds: number) =>
+  sql<boolean>`${images.linkedAt} < clock_timestamp() - make_interval(secs => ${seconds})`;
+
 /** Images looked for in one run, and at once: ten thousand missed events are found within some runs of a minute each. */
 const mostImages = 5000;
 const atOnce = 16;
@@ -41,14 +44,15 @@ export async function findMissedEvents({
       id: images.id,
       projectId: images.projectId,
       uploadClassId: images.uploadClassId,
-      overdue: sql<boolean>`${images.linkedAt} < clock_timestamp() - make_interval(secs => ${settings.UPLOAD_LAPSE_SECONDS})`,
+      overdue: linkedBefore(settings.UPLOAD_LAPSE_SECONDS),
     })
     .from(images)
     .innerJoin(projects, and(eq(projects.id, images.projectId), isNull(projects.deletedAt)))
     .where(
       and(
         eq(images.state, 'pending'),
-        sql`${images.linkedAt} < clock_timestamp() - make_interval(secs => ${settings.MISSED_EVENT_SECONDS})`,
+        // Whatever the two are set to: one that lapsed is looked for too.
+        linkedBefore(Math.min(settings.MISSED_EVENT_SECONDS, settings.UPLOAD_LAPSE_SECONDS)),
       ),
     )
     .orderBy(asc(images.linkedAt))
@@ -63,11 +67,13 @@ export async function findMissedEvents({
         await queues.sendUpload({ bucket: bucket.name, key, etag: object.etag, bytes: object.bytes });
         found++;
       } else if (overdue) {
-        await db
+        // A slow network may have asked for another link meanwhile.
+        const rejected = await db
           .update(images)
           .set({ state: 'rejected', reason: neverArrived })
-          .where(and(eq(images.id, id), eq(images.state, 'pending')));
-        lapsed++;
+          .where(and(eq(images.id, id), eq(images.state, 'pending'), linkedBefore(settings.UPLOAD_LAPSE_SECONDS)))
+          .returning({ id: images.id });
+        lapsed += rejected.length;
       }
     }
   };

@@ -15,17 +15,13 @@ const mostProjects = 1000;
  */
 export async function rouseOverdue(db: Database, queues: Queues): Promise<number> {
   const late = sql`clock_timestamp() - make_interval(secs => ${lateSeconds})`;
+  // Behind a run that is under way everything waits in order: its worker's messages come again by themselves.
+  const idle = sql`not exists (select 1 from runs as busy where busy.project_id = ${projects.id}
+    and busy.state = 'running' and busy.lease_expires_at > clock_timestamp())`;
   const due = db
     .select({ projectId: projects.id, runId: sql<string | null>`null::uuid`.as('run_id') })
     .from(projects)
-    .where(
-      and(
-        isNull(projects.deletedAt),
-        sql`${projects.trainDueAt} < ${late}`,
-        sql`not exists (select 1 from ${runs} where ${runs.projectId} = ${projects.id}
-          and ${runs.state} = 'running' and ${runs.leaseExpiresAt} > clock_timestamp())`,
-      ),
-    );
+    .where(and(isNull(projects.deletedAt), sql`${projects.trainDueAt} < ${late}`, idle));
   const stuck = db
     .select({ projectId: runs.projectId, runId: sql<string | null>`${runs.id}`.as('run_id') })
     .from(runs)
@@ -33,7 +29,8 @@ export async function rouseOverdue(db: Database, queues: Queues): Promise<number
     .where(
       and(
         inArray(runs.state, ['queued', 'running']),
-        sql`coalesce(${runs.leaseExpiresAt}, ${runs.createdAt} + make_interval(secs => ${lateSeconds})) < clock_timestamp()`,
+        sql`coalesce(${runs.leaseExpiresAt}, ${runs.createdAt}) < ${late}`,
+        idle,
       ),
     );
   const found = await due.unionAll(stuck).limit(mostProjects);

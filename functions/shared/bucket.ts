@@ -90,13 +90,15 @@ export function createBucket(settings: BucketSettings): Bucket {
   async function erase(prefix: string): Promise<number> {
     const { sdk, s3 } = await use();
     // Always the first page again: what it named is gone by then.
-    for (let erased = 0; ; ) {
+    for (let erased = 0, before = ''; ; ) {
       const page = await s3.send(new sdk.ListObjectVersionsCommand({ Bucket, Prefix: prefix }));
       const found = [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])];
       if (found.length === 0) return erased;
-      await deleteVersions(
-        found.map(({ Key, VersionId }) => ({ Key: Key!, VersionId: VersionId === 'null' ? undefined : VersionId })),
-      );
+      const first = `${found[0]!.Key} ${found[0]!.VersionId}`;
+      if (first === before) throw new Error(`S3 says that it deleted ${first} (a version), and lists it still.`);
+      before = first;
+      // "null" is a version like others: without its name, a bucket whose versioning was suspended would only mark it.
+      await deleteVersions(found.map(({ Key, VersionId }) => ({ Key: Key!, VersionId })));
       erased += found.length;
     }
   }

@@ -2,6 +2,7 @@
 
 const uuid = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
 const uploadKeyForm = new RegExp(`^uploads/(${uuid})/(${uuid})/(${uuid})$`);
+const thumbnailKeyForm = new RegExp(`^thumbnails/(${uuid})/(${uuid})\\.webp$`);
 
 /** The prefix of the bucket's notification. */
 export const uploadsPrefix = 'uploads/';
@@ -32,4 +33,10 @@ export const projectPrefixes = (projectId: string): string[] => [
 export function parseUploadKey(key: string): UploadKey | null {
   const match = uploadKeyForm.exec(key);
   return match ? { projectId: match[1]!, classId: match[2]!, imageId: match[3]! } : null;
+}
+
+/** The parts of a thumbnail's key, or null for any other. */
+export function parseThumbnailKey(key: string): { projectId: string; imageId: string } | null {
+  const match = thumbnailKeyForm.exec(key);
+  return match ? { projectId: match[1]!, imageId: match[2]! } : null;
 }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { createKey } from '#shared/access.ts';
 import { type StoredArtifact, writeArtifact } from '#shared/artifacts.ts';
 import type { Database, Postgres } from '#shared/database.ts';
@@ -39,7 +39,8 @@ export async function insertImage(
   return { id: imageId, key: uploadKey({ projectId, classId, imageId }) };
 }
 
-type RunValues = Partial<typeof runs.$inferInsert>;
+type RunInsert = typeof runs.$inferInsert;
+type RunValues = { [Column in keyof RunInsert]?: RunInsert[Column] | SQL };
 
 export async function insertRun(db: Database, projectId: string, state: RunState, values: RunValues = {}) {
   const needed = {
