@@ -34,8 +34,11 @@ export async function writeArtifact(
 ): Promise<StoredArtifact> {
   const whole = createHash('sha256');
   return await sql.begin(async (transaction) => {
-    const copy =
-      await transaction`copy chunks (model_id, name, index, digest, data) from stdin (format binary)`.writable();
+    const query = transaction`copy chunks (model_id, name, index, digest, data) from stdin (format binary)`;
+    const copy = await query.writable();
+    // What Postgres refuses after the last byte (the model was erased meanwhile, its disk is full) reaches the query, which
+    // has resolved, but not the stream, which would wait for ever (postgres.js 3.4.9).
+    Object.assign(query, { reject: (error: Error) => copy.destroy(error) });
     const counted = { bytes: 0 };
     await pipeline(Readable.from(copyRows(modelId, name, path, whole, counted)), copy);
     const artifact = { name, type, bytes: counted.bytes, sha256: whole.digest('hex') };

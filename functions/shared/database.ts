@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
 import * as schema from './schema.ts';
+import { guardTransactions } from './transactions.ts';
 
 export type Database = PostgresJsDatabase<typeof schema>;
 /** What queries run on: the database, or a transaction of it. */
@@ -27,12 +28,13 @@ export const secondsFromNow = (seconds: number): SQL<Date> =>
  * @param connections most connections at once; each instance of a function takes so many from Postgres's own limit.
  */
 export function connect(url: string, { connections = 4 } = {}): Postgres {
-  const client = postgres(url, {
+  const plain = postgres(url, {
     max: connections,
     idle_timeout: 60,
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: 'ai-teacher' },
   });
+  const client = guardTransactions(plain);
   return { db: drizzle(client, { schema }), sql: client, close: () => client.end({ timeout: 5 }) };
 }
