@@ -23,7 +23,10 @@ export interface Bucket {
   name: string;
   /** A form that lets its holder put at most `bytes` of `type` under `key` for `seconds`, and nothing else. */
   presignUpload: (key: string, file: { type: string; bytes: number; seconds: number }) => Promise<PresignedPost>;
-  /** A link to read `key` for `seconds`, as a browser reaches it. */
+  /**
+   * A link to read `key` for at least `seconds` (at most 7 days), as a browser reaches it. It is the same one for a tenth of
+   * that time and what it gives may be kept as long, so that a page that asks again fetches nothing anew.
+   */
   presignDownload: (key: string, seconds: number) => Promise<string>;
   /** What is under `key`, or null. */
   head: (key: string) => Promise<StoredObject | null>;
@@ -47,6 +50,9 @@ export interface Bucket {
 }
 
 type BucketSettings = SettingsOf<'BUCKET' | 'AWS_REGION' | 'AWS_ENDPOINT_URL_S3' | 'BUCKET_ENDPOINT_URL'>;
+
+/** Seconds: S3 signs for no longer. */
+const longestLink = 604_800;
 
 const isMissing = (error: unknown): boolean =>
   ['NotFound', 'NoSuchKey', 'PreconditionFailed'].includes((error as Error)?.name) ||
@@ -120,7 +126,14 @@ export function createBucket(settings: BucketSettings): Bucket {
     },
     presignDownload: async (key, seconds) => {
       const [{ getSignedUrl }, { sdk, signer }] = await Promise.all([import('@aws-sdk/s3-request-presigner'), use()]);
-      return getSignedUrl(signer, new sdk.GetObjectCommand({ Bucket, Key: key }), { expiresIn: seconds });
+      const step = Math.ceil(seconds / 10);
+      const signingDate = new Date(Math.floor(Date.now() / 1000 / step) * step * 1000);
+      const command = new sdk.GetObjectCommand({
+        Bucket,
+        Key: key,
+        ResponseCacheControl: `private, max-age=${seconds}, immutable`,
+      });
+      return getSignedUrl(signer, command, { signingDate, expiresIn: Math.min(seconds + step, longestLink) });
     },
     head: async (key) => {
       const { sdk, s3 } = await use();

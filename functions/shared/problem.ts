@@ -4,7 +4,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Log } from './log.ts';
 
-const titles: Partial<Record<number, string>> = {
+export const titles = {
   400: 'Malformed request',
   401: 'Not signed in',
   403: 'Not allowed',
@@ -17,7 +17,7 @@ const titles: Partial<Record<number, string>> = {
   429: 'Too many requests',
   500: 'Our mistake',
   503: 'Not available',
-};
+} as const;
 
 /** A request that cannot be answered; `detail` says what was expected and what to do. */
 export class Problem extends Error {
@@ -47,7 +47,14 @@ export class Problem extends Error {
 
 export function answerProblem(context: Context, problem: Problem): Response {
   const { status, code, message, params, headers } = problem;
-  const body = { type: 'about:blank', title: titles[status] ?? 'Error', status, detail: message, code, params };
+  const body = {
+    type: 'about:blank',
+    title: titles[status as keyof typeof titles] ?? 'Error',
+    status,
+    detail: message,
+    code,
+    params,
+  };
   return context.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
 }
 

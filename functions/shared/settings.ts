@@ -96,6 +96,12 @@ export const variables = {
   IMAGE_PIXELS: variable('largest image, decoded', number(1, 100_000_000), { default: '25000000' }),
   CLASSES_PER_PROJECT: variable('classes of one project', number(2, 1000), { default: '100' }),
   IMAGES_PER_PROJECT: variable('images of one project', number(4, 1_000_000), { default: '20000' }),
+  BYTES_PER_PROJECT: variable('bytes of all images of one project', number(1_000_000, 1e15), {
+    default: '50000000000',
+  }),
+  PROJECTS_PER_SESSION: variable('projects of one browser', number(1, 200), { default: '200' }),
+  PROJECTS_PER_HOUR: variable('projects made from one address in an hour', number(1, 1_000_000), { default: '1000' }),
+  WRONG_KEYS_PER_MINUTE: variable('wrong keys from one address in a minute', number(1, 1_000_000), { default: '20' }),
   MODELS_PER_PROJECT: variable('models kept of one project, newest first', number(1, 1000), { default: '10' }),
 
   PYTHON: variable('Python with the packages of trainer/torch', text, { default: '.venv/bin/python' }),
@@ -129,6 +135,10 @@ export const programs = {
     'IMAGE_BYTES',
     'CLASSES_PER_PROJECT',
     'IMAGES_PER_PROJECT',
+    'BYTES_PER_PROJECT',
+    'PROJECTS_PER_SESSION',
+    'PROJECTS_PER_HOUR',
+    'WRONG_KEYS_PER_MINUTE',
   ],
   export: [...served, 'DATABASE_URL', 'SIGNING_SECRET'],
   predict: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'IMAGE_BYTES', 'IMAGE_PIXELS'],

@@ -1,5 +1,5 @@
 /** Who is asking: a program with a project's key, or a browser with its session's cookie. */
-import { and, eq, isNull, or, sql } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { Context, MiddlewareHandler } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
 import { bearerKey, createKey, hashKey } from '#shared/access.ts';
@@ -12,13 +12,15 @@ import { countFailure } from './limits.ts';
 const sessionSeconds = 400 * 24 * 3600;
 
 /** A `__Host-` cookie is bound to just this host; browsers take it over https alone. */
-const cookieName = (studioUrl: string) => (studioUrl.startsWith('https:') ? '__Host-session' : 'session');
+export const cookieName = (studioUrl: string) => (studioUrl.startsWith('https:') ? '__Host-session' : 'session');
+
+const tokenOf = ({ settings }: Studio, context: Context) => getCookie(context, cookieName(settings.STUDIO_URL));
 
 /** The id of the session whose cookie the request has, or null. */
-export async function findSession({ db, settings }: Studio, context: Context): Promise<string | null> {
-  const token = getCookie(context, cookieName(settings.STUDIO_URL));
+export async function findSession(studio: Studio, context: Context): Promise<string | null> {
+  const token = tokenOf(studio, context);
   if (!token) return null;
-  const [found] = await db
+  const [found] = await studio.db
     .select({ id: sessions.id })
     .from(sessions)
     .where(eq(sessions.tokenHash, hashKey(token)));
@@ -50,41 +52,52 @@ export async function ensureSession(studio: Studio, context: Context): Promise<s
 export const requireProject =
   (studio: Studio): MiddlewareHandler<Env> =>
   async (context, next) => {
+    const { db } = studio;
     const projectId = asId(context.req.param('projectId')!, 'project');
     const key = bearerKey(context.req.header('Authorization'));
-    const session = key ? null : await findSession(studio, context);
-    if (!key && !session) {
+    const token = tokenOf(studio, context);
+    const access = key ? await byKey(db, projectId, key) : token ? await bySession(db, projectId, token) : 'nobody';
+    if (access === 'nobody') {
       throw new Problem(401, 'no-key', 'Send the project’s key as "Authorization: Bearer KEY", or use the page.', {
         headers: { 'WWW-Authenticate': 'Bearer' },
       });
     }
-    if (!(await mayUse(studio.db, projectId, key, session))) {
+    if (access === 'another') {
       if (key) await countFailure(studio, context);
       throw notThere('project');
+    }
+    // Using a project keeps it from expiring; that is written at most once an hour.
+    if (access.stale) {
+      await db.update(projects).set({ usedAt: sql`clock_timestamp()` }).where(eq(projects.id, projectId));
     }
     context.set('projectId', projectId);
     await next();
   };
 
-/** Using a project keeps it from expiring; that is written at most once an hour. */
-async function mayUse(db: Database, projectId: string, key: string | null, session: string | null): Promise<boolean> {
-  const [found] = await db
-    .select({ stale: sql<boolean>`${projects.usedAt} < clock_timestamp() - interval '1 hour'` })
-    .from(projects)
-    .where(
-      and(
-        eq(projects.id, projectId),
-        isNull(projects.deletedAt),
-        or(key ? eq(projects.keyHash, hashKey(key)) : undefined, session ? eq(projects.sessionId, session) : undefined),
-      ),
-    );
-  if (found?.stale) {
-    await db.update(projects).set({ usedAt: sql`clock_timestamp()` }).where(eq(projects.id, projectId));
-  }
-  return found !== undefined;
+type Access = { stale: boolean } | 'another' | 'nobody';
+const stale = sql<boolean | null>`${projects.usedAt} < clock_timestamp() - interval '1 hour'`;
+const existing = (projectId: string) => and(eq(projects.id, projectId), isNull(projects.deletedAt));
+
+async function byKey(db: Database, projectId: string, key: string): Promise<Access> {
+  const own = and(existing(projectId), eq(projects.keyHash, hashKey(key)));
+  const [found] = await db.select({ stale }).from(projects).where(own);
+  return found ? { stale: found.stale === true } : 'another';
 }
 
-/** A cookie goes along with what other sites make a browser send: such a request is refused. Keys do not, and may be. */
+async function bySession(db: Database, projectId: string, token: string): Promise<Access> {
+  const [found] = await db
+    .select({ stale })
+    .from(sessions)
+    .leftJoin(projects, and(existing(projectId), eq(projects.sessionId, sessions.id)))
+    .where(eq(sessions.tokenHash, hashKey(token)));
+  if (!found) return 'nobody';
+  return found.stale === null ? 'another' : { stale: found.stale };
+}
+
+/**
+ * A cookie goes along with what other sites make a browser send: such a request is refused. A key does not, and may come from
+ * anywhere. A request that says nothing of its origin is no browser's: all that take SameSite cookies say it.
+ */
 export const refuseForeignOrigins =
   (studioUrl: string): MiddlewareHandler =>
   async (context, next) => {
@@ -92,7 +105,8 @@ export const refuseForeignOrigins =
     const origin = context.req.header('Origin');
     const foreign = origin ? origin !== new URL(studioUrl).origin && origin !== new URL(context.req.url).origin : false;
     const crossSite = ['cross-site', 'same-site'].includes(context.req.header('Sec-Fetch-Site') ?? '');
-    if (!['GET', 'HEAD'].includes(method) && !context.req.header('Authorization') && (foreign || crossSite)) {
+    const keyed = bearerKey(context.req.header('Authorization')) !== null;
+    if (!['GET', 'HEAD'].includes(method) && !keyed && (foreign || crossSite)) {
       throw new Problem(403, 'foreign-origin', 'Another site may not do this in your name. Open the page itself.');
     }
     await next();
