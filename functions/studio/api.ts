@@ -3,7 +3,7 @@ import { OpenAPIHono, type z } from '@hono/zod-openapi';
 import type { Bucket } from '#shared/bucket.ts';
 import type { Database } from '#shared/database.ts';
 import type { Log } from '#shared/log.ts';
-import { Problem } from '#shared/problem.ts';
+import { Problem, titles } from '#shared/problem.ts';
 import type { Queues } from '#shared/queues.ts';
 import { announceRevision } from '#shared/revisions.ts';
 import type { Settings } from '#shared/settings.ts';
@@ -19,6 +19,9 @@ export interface Studio {
 
 /** Set by access.ts: the project that the request may use. */
 export type Env = { Variables: { projectId: string } };
+
+/** Milliseconds that a learner waits for what follows a commit. */
+const patience = 3000;
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -51,21 +54,43 @@ export const json = <T extends z.ZodType>(schema: T, description: string) => ({
 export const body = <T extends z.ZodType>(schema: T) => ({
   body: { content: { 'application/json': { schema } }, required: true },
 });
-/** The refusals that a route can give. */
-export const refusals = (...statuses: (400 | 401 | 404 | 409 | 413 | 422 | 429)[]) =>
+/** What a call to a project can be refused for, whatever it is; and one that changes something. */
+export const reading = [401, 404, 429] as const;
+export const changing = [...reading, 403, 413] as const;
+
+/** The refusals that a route can give, for the description. */
+export const refusals = (...statuses: (400 | 401 | 403 | 404 | 409 | 413 | 422 | 429)[]) =>
   Object.fromEntries(
-    [...statuses, 401].map((status) => [
+    statuses.map((status) => [
       status,
-      { content: { 'application/problem+json': { schema: problem } }, description: 'Refused' },
+      { content: { 'application/problem+json': { schema: problem } }, description: titles[status] },
     ]),
   );
 
 /**
- * Tells the trainer of a revision that is committed. When the queue is out of reach the change stands all the same: maintain
- * finds projects that are overdue.
+ * Waits, not for long, for what follows a commit. When it fails or takes longer the change stands all the same, and maintain
+ * does what is left: so must whatever is given here be.
+ *
+ * @param left for the log: what maintain finds.
  */
-export async function announce({ queues, settings, log }: Studio, projectId: string): Promise<void> {
-  await announceRevision(queues, projectId, settings.SETTLE_SECONDS).catch((error) =>
-    log.error({ err: error, project: projectId }, 'a training message could not be sent; maintain will'),
-  );
+export async function afterCommit({ log }: Studio, work: Promise<unknown>, left: string, about: object): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(() => {
+      log.warn({ ...about, left }, 'slow after a commit');
+      resolve(undefined);
+    }, patience);
+  });
+  const done = work.catch((error) => log.error({ err: error, ...about, left }, 'failed after a commit'));
+  await Promise.race([done, late]);
+  clearTimeout(timer);
 }
+
+/** Tells the trainer of a revision that is committed. */
+export const announce = (studio: Studio, projectId: string): Promise<void> =>
+  afterCommit(
+    studio,
+    announceRevision(studio.queues, projectId, studio.settings.SETTLE_SECONDS),
+    'a training message to send',
+    { project: projectId },
+  );

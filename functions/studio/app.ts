@@ -3,7 +3,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { bodyLimit } from 'hono/body-limit';
 import { health } from '#shared/health.ts';
 import { onError, onNotFound, Problem } from '#shared/problem.ts';
-import { refuseForeignOrigins, requireProject } from './access.ts';
+import { cookieName, refuseForeignOrigins, requireProject } from './access.ts';
 import type { Env, Studio } from './api.ts';
 import { classRoutes } from './classes.ts';
 import { imageRoutes } from './images.ts';
@@ -43,12 +43,14 @@ export function createStudio(studio: Studio, page: string) {
   for (const routes of [projectRoutes, classRoutes, uploadRoutes, imageRoutes, runRoutes, modelRoutes]) {
     app.route('/', routes(studio));
   }
+  const cookie = { type: 'apiKey', in: 'cookie', name: cookieName(studio.settings.STUDIO_URL) } as const;
   app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
+  app.openAPIRegistry.registerComponent('securitySchemes', 'session', cookie);
   app.doc31('/api/openapi.json', {
     openapi: '3.1.0',
     info: { title: 'AI Teacher', version: '1' },
     servers: [{ url: studio.settings.STUDIO_URL }],
-    security: [{ key: [] }],
+    security: [{ key: [] }, { session: [] }],
   });
   app.all('/api/*', onNotFound);
   app.route('/', pageRoutes(page));

@@ -4,7 +4,7 @@ import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
 import { raiseRevision } from '#shared/revisions.ts';
 import { classes, images, projects } from '#shared/schema.ts';
-import { announce, asId, body, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { announce, asId, body, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
 import { deleteObjects } from './objects.ts';
 import { classParams, projectClass, projectParams, renaming } from './schemas.ts';
 
@@ -17,7 +17,7 @@ export function classRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/classes',
         summary: 'Add a class',
         request: { params: projectParams, ...body(renaming) },
-        responses: { 201: json(projectClass, 'Added'), ...refusals(400, 404, 409, 422) },
+        responses: { 201: json(projectClass, 'Added'), ...refusals(...changing, 400, 409, 422) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -49,7 +49,7 @@ export function classRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/classes/{classId}',
         summary: 'Rename a class',
         request: { params: classParams, ...body(renaming) },
-        responses: { 200: json(projectClass, 'Renamed'), ...refusals(400, 404, 409) },
+        responses: { 200: json(projectClass, 'Renamed'), ...refusals(...changing, 400, 409, 422) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -73,7 +73,7 @@ export function classRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/classes/{classId}',
         summary: 'Remove a class with its images',
         request: { params: classParams },
-        responses: { 204: { description: 'Removed' }, ...refusals(404) },
+        responses: { 204: { description: 'Removed' }, ...refusals(...changing) },
       }),
       async (context) => {
         const { projectId } = context.var;

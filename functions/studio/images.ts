@@ -5,7 +5,7 @@ import { thumbnailKey } from '#shared/keys.ts';
 import { Problem } from '#shared/problem.ts';
 import { raiseRevision } from '#shared/revisions.ts';
 import { images, projects } from '#shared/schema.ts';
-import { announce, asId, body, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { announce, asId, body, changing, createRoutes, json, notThere, reading, refusals, type Studio } from './api.ts';
 import { findClass } from './classes.ts';
 import { deleteObjects } from './objects.ts';
 import { image, imageParams, imageQuery, moving, projectParams } from './schemas.ts';
@@ -23,14 +23,14 @@ export function imageRoutes(studio: Studio) {
         request: { params: projectParams, query: imageQuery },
         responses: {
           200: json(z.object({ images: z.array(image), next: z.string().nullable() }), 'A page; `next` is its cursor'),
-          ...refusals(400, 404),
+          ...refusals(...reading, 400),
         },
       }),
       async (context) => {
         const { class: classId, state, cursor } = context.req.valid('query');
         const after = cursor ? parseCursor(cursor) : null;
         const found = await db
-          .select()
+          .select({ image: images, microseconds })
           .from(images)
           .where(
             and(
@@ -38,15 +38,16 @@ export function imageRoutes(studio: Studio) {
               classId ? eq(images.classId, asId(classId, 'class')) : undefined,
               state ? eq(images.state, state) : undefined,
               after
-                ? sql`(${images.createdAt}, ${images.id}) > (${after.at}::timestamptz, ${after.id}::uuid)`
+                ? sql`(${images.createdAt}, ${images.id}) > (${momentOf(after.microseconds)}, ${after.id}::uuid)`
                 : undefined,
             ),
           )
           .orderBy(asc(images.createdAt), asc(images.id))
           .limit(pageSize + 1);
-        const page = await Promise.all(found.slice(0, pageSize).map(view));
-        const last = found.length > pageSize ? found[pageSize - 1]! : null;
-        return context.json({ images: page, next: last && (await cursorOf(last.id)) }, 200);
+        const page = found.slice(0, pageSize);
+        const last = found.length > pageSize ? page.at(-1)! : null;
+        const next = last && makeCursor({ microseconds: last.microseconds, id: last.image.id });
+        return context.json({ images: await Promise.all(page.map(({ image: one }) => view(one))), next }, 200);
       },
     )
     .openapi(
@@ -55,7 +56,7 @@ export function imageRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/images/{imageId}',
         summary: 'Move an image to another class',
         request: { params: imageParams, ...body(moving) },
-        responses: { 200: json(image, 'Moved'), ...refusals(400, 404) },
+        responses: { 200: json(image, 'Moved'), ...refusals(...changing, 400) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -81,7 +82,7 @@ export function imageRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/images/{imageId}',
         summary: 'Remove an image',
         request: { params: imageParams },
-        responses: { 204: { description: 'Removed' }, ...refusals(404) },
+        responses: { 204: { description: 'Removed' }, ...refusals(...changing) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -106,21 +107,25 @@ export function imageRoutes(studio: Studio) {
       state === 'ready' ? await bucket.presignDownload(thumbnailKey(projectId, id), settings.LINK_SECONDS) : null;
     return { id, classId, name, state, reason, thumbnailUrl };
   }
-
-  /** The exact time of an image, which JavaScript's dates would round to milliseconds, and its id. */
-  async function cursorOf(imageId: string): Promise<string> {
-    const [image] = await db
-      .select({ at: sql<string>`${images.createdAt}::text` })
-      .from(images)
-      .where(eq(images.id, imageId));
-    return Buffer.from(`${image?.at} ${imageId}`).toString('base64url');
-  }
 }
 
-function parseCursor(cursor: string): { at: string; id: string } {
-  const match = /^(\d{4}-\d\d-\d\d [\d:.+-]+) ([0-9a-f-]{36})$/.exec(Buffer.from(cursor, 'base64url').toString());
+/** Where a page ends. Microseconds since 1970: JavaScript's dates would round an image's time to milliseconds. */
+interface Cursor {
+  microseconds: string;
+  id: string;
+}
+
+const microseconds = sql<string>`(extract(epoch from ${images.createdAt}) * 1000000)::bigint::text`;
+const momentOf = (since: string) => sql`'epoch'::timestamptz + ${since}::float8 * interval '1 microsecond'`;
+
+const makeCursor = ({ microseconds: at, id }: Cursor): string => Buffer.from(`${at} ${id}`).toString('base64url');
+
+function parseCursor(cursor: string): Cursor {
+  const match = /^(\d{1,16}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(
+    Buffer.from(cursor, 'base64url').toString(),
+  );
   if (!match) throw new Problem(400, 'malformed', 'Expected as cursor the `next` of the page before.');
-  return { at: match[1]!, id: match[2]! };
+  return { microseconds: match[1]!, id: match[2]! };
 }
 
 /** Locked after its project, in the order of every other change. @throws Problem 404 */

@@ -1,9 +1,9 @@
 /** How often one address may do what costs: counted in Postgres, for a function has many instances. */
-import { getConnInfo } from '@hono/node-server/conninfo';
 import { sql } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { Problem } from '#shared/problem.ts';
 import { rateLimits } from '#shared/schema.ts';
+import { clientNetwork } from './address.ts';
 import type { Studio } from './api.ts';
 
 interface Limit {
@@ -12,26 +12,26 @@ interface Limit {
   seconds: number;
 }
 
-/** A school of 100 learners behind one address, each starting anew some times in an hour. */
-const newProjects: Limit = { name: 'new-projects', most: 1000, seconds: 3600 };
-const wrongKeys: Limit = { name: 'wrong-keys', most: 20, seconds: 60 };
+/** @throws Problem 429 once too many projects came from an address. */
+export const countProject = (studio: Studio, context: Context) =>
+  count(studio, context, { name: 'new-projects', most: studio.settings.PROJECTS_PER_HOUR, seconds: 3600 });
 
-export const countProject = (studio: Studio, context: Context) => count(studio, context, newProjects);
 /** @throws Problem 429 once too many wrong keys came from an address. */
-export const countFailure = (studio: Studio, context: Context) => count(studio, context, wrongKeys);
+export const countFailure = (studio: Studio, context: Context) =>
+  count(studio, context, { name: 'wrong-keys', most: studio.settings.WRONG_KEYS_PER_MINUTE, seconds: 60 });
 
 async function count({ db, settings }: Studio, context: Context, { name, most, seconds }: Limit): Promise<void> {
-  const address = clientAddress(context, settings.TRUSTED_PROXIES);
+  const address = clientNetwork(context, settings.TRUSTED_PROXIES);
+  const over = sql`${rateLimits.startedAt} < clock_timestamp() - make_interval(secs => ${seconds})`;
   const [counted] = await db
     .insert(rateLimits)
     .values({ name, address, count: 1, startedAt: sql`clock_timestamp()` })
     .onConflictDoUpdate({
       target: [rateLimits.name, rateLimits.address],
       set: {
-        count: sql`case when ${rateLimits.startedAt} < clock_timestamp() - make_interval(secs => ${seconds})
-          then 1 else ${rateLimits.count} + 1 end`,
-        startedAt: sql`case when ${rateLimits.startedAt} < clock_timestamp() - make_interval(secs => ${seconds})
-          then clock_timestamp() else ${rateLimits.startedAt} end`,
+        // A counter that is far above its limit says no more when it goes on, and must not overflow.
+        count: sql`case when ${over} then 1 else least(${rateLimits.count}, 1000000000) + 1 end`,
+        startedAt: sql`case when ${over} then clock_timestamp() else ${rateLimits.startedAt} end`,
       },
     })
     .returning({
@@ -39,17 +39,8 @@ async function count({ db, settings }: Studio, context: Context, { name, most, s
       left: sql<number>`ceil(extract(epoch from ${rateLimits.startedAt} - clock_timestamp()) + ${seconds})::int`,
     });
   if (counted && counted.count > most) {
-    throw new Problem(429, 'too-many', `Too many tries from this network. Please wait ${counted.left} seconds.`, {
-      headers: { 'Retry-After': String(Math.max(1, counted.left)) },
-    });
+    const wait = Math.max(1, counted.left);
+    const message = `Too many tries from this network. Please wait ${wait} seconds.`;
+    throw new Problem(429, 'too-many', message, { seconds: wait, headers: { 'Retry-After': String(wait) } });
   }
-}
-
-/** Each proxy adds whom it saw at the end of X-Forwarded-For; only what trusted ones added can be believed. */
-function clientAddress(context: Context, trustedProxies: number): string {
-  const forwarded = context.req.header('X-Forwarded-For')?.split(',') ?? [];
-  const seen = trustedProxies > 0 ? forwarded.at(-trustedProxies)?.trim() : undefined;
-  if (seen) return seen;
-  // Without a socket (a request that a test makes) there is no address.
-  return context.env?.incoming ? (getConnInfo(context).remote.address ?? '') : '';
 }

@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { and, desc, eq, isNotNull } from 'drizzle-orm';
+import { and, eq, isNotNull } from 'drizzle-orm';
 import { models, projects } from '#shared/schema.ts';
-import { asId, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { asId, changing, createRoutes, json, notThere, reading, refusals, type Studio } from './api.ts';
 import { readModels, readProject } from './project-view.ts';
 import { model, modelParams, project, projectParams } from './schemas.ts';
 
@@ -14,19 +14,9 @@ export function modelRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/models',
         summary: 'Models, newest first',
         request: { params: projectParams },
-        responses: { 200: json(z.object({ models: z.array(model) }), 'Those that are kept'), ...refusals(404) },
+        responses: { 200: json(z.object({ models: z.array(model) }), 'Those that are kept'), ...refusals(...reading) },
       }),
-      async (context) => {
-        const own = and(eq(models.projectId, context.var.projectId), isNotNull(models.publishedAt));
-        const found = await db
-          .select({ id: models.id })
-          .from(models)
-          .where(own)
-          .orderBy(desc(models.publishedAt))
-          .limit(100);
-        const ids = found.map(({ id }) => id);
-        return context.json({ models: await readModels(studio, ids) }, 200);
-      },
+      async (context) => context.json({ models: await readModels(studio, context.var.projectId) }, 200),
     )
     .openapi(
       createRoute({
@@ -34,7 +24,7 @@ export function modelRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/models/{modelId}/restore',
         summary: 'Make a model the current one, until a later run succeeds',
         request: { params: modelParams },
-        responses: { 200: json(project, 'The project'), ...refusals(404) },
+        responses: { 200: json(project, 'The project'), ...refusals(...changing) },
       }),
       async (context) => {
         const { projectId } = context.var;

@@ -1,6 +1,7 @@
 /** The built page: files that never change under a name with a hash, and the page itself, which is asked for each time. */
 import { serveStatic } from '@hono/node-server/serve-static';
 import { Hono } from 'hono';
+import { etag } from 'hono/etag';
 import { secureHeaders } from 'hono/secure-headers';
 import type { SettingsOf } from '#shared/settings.ts';
 
@@ -58,6 +59,7 @@ export function pageRoutes(folder: string) {
       onFound: (_, context) => context.header('Cache-Control', 'public, max-age=31536000, immutable'),
     }),
   );
+  app.use(etag());
   app.get('/*', serveStatic({ root: folder, onFound: (_, context) => context.header('Cache-Control', 'no-cache') }));
   return app;
 }

@@ -1,10 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, count, eq, isNull, sql } from 'drizzle-orm';
 import { createKey } from '#shared/access.ts';
+import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
-import { classes, projects, runs } from '#shared/schema.ts';
+import { classes, projects, runs, sessions } from '#shared/schema.ts';
 import { ensureSession, findSession } from './access.ts';
-import { body, createRoutes, json, refusals, type Studio } from './api.ts';
+import { body, changing, createRoutes, json, reading, refusals, type Studio } from './api.ts';
 import { countProject } from './limits.ts';
 import { readProject, readProjects } from './project-view.ts';
 import { createdProject, newProject, project, projectParams, renaming } from './schemas.ts';
@@ -17,7 +18,8 @@ export function projectRoutes(studio: Studio) {
         method: 'get',
         path: '/api/projects',
         summary: 'The projects of this session',
-        responses: { 200: json(z.object({ projects: z.array(project) }), 'Newest first') },
+        security: [{ session: [] }, {}],
+        responses: { 200: json(z.object({ projects: z.array(project) }), 'Newest first; none without a session') },
       }),
       async (context) => {
         const session = await findSession(studio, context);
@@ -29,8 +31,9 @@ export function projectRoutes(studio: Studio) {
         method: 'post',
         path: '/api/projects',
         summary: 'Create a project; its key is shown this once',
+        security: [],
         request: body(newProject),
-        responses: { 201: json(createdProject, 'Created'), ...refusals(400, 422, 429) },
+        responses: { 201: json(createdProject, 'Created'), ...refusals(400, 403, 413, 422, 429) },
       }),
       async (context) => {
         const { name, classes: names = [] } = context.req.valid('json');
@@ -43,6 +46,7 @@ export function projectRoutes(studio: Studio) {
         const sessionId = await ensureSession(studio, context);
         const { key, hash: keyHash } = createKey();
         const created = await db.transaction(async (transaction) => {
+          await refuseTooMany(transaction, sessionId);
           const [made] = await transaction.insert(projects).values({ name, keyHash, sessionId }).returning();
           const values = names.map((one, position) => ({ projectId: made!.id, name: one, position }));
           const own = values.length > 0 ? await transaction.insert(classes).values(values).returning() : [];
@@ -57,7 +61,7 @@ export function projectRoutes(studio: Studio) {
         path: '/api/projects/{projectId}',
         summary: 'A project with its classes, status, newest run and current model',
         request: { params: projectParams },
-        responses: { 200: json(project, 'The project'), ...refusals(404) },
+        responses: { 200: json(project, 'The project'), ...refusals(...reading) },
       }),
       async (context) => context.json(await readProject(studio, context.var.projectId), 200),
     )
@@ -67,7 +71,7 @@ export function projectRoutes(studio: Studio) {
         path: '/api/projects/{projectId}',
         summary: 'Rename a project',
         request: { params: projectParams, ...body(renaming) },
-        responses: { 200: json(project, 'The project'), ...refusals(400, 404) },
+        responses: { 200: json(project, 'The project'), ...refusals(...changing, 400, 422) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -81,7 +85,7 @@ export function projectRoutes(studio: Studio) {
         path: '/api/projects/{projectId}',
         summary: 'Erase a project: at once for everybody, to its last object within minutes',
         request: { params: projectParams },
-        responses: { 204: { description: 'Erased' }, ...refusals(404) },
+        responses: { 204: { description: 'Erased' }, ...refusals(...changing) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -99,4 +103,15 @@ export function projectRoutes(studio: Studio) {
         return context.body(null, 204);
       },
     );
+
+  /** So that the list of a session's projects is all of them. */
+  async function refuseTooMany(transaction: Queries, sessionId: string): Promise<void> {
+    await transaction.select({ id: sessions.id }).from(sessions).where(eq(sessions.id, sessionId)).for('update');
+    const own = and(eq(projects.sessionId, sessionId), isNull(projects.deletedAt));
+    const [now] = await transaction.select({ count: count() }).from(projects).where(own);
+    const most = settings.PROJECTS_PER_SESSION;
+    if (now!.count < most) return;
+    const message = `There are ${most} projects in this browser already. Delete one that is no longer needed.`;
+    throw new Problem(422, 'too-many-projects', message, { most });
+  }
 }

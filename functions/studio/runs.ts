@@ -4,12 +4,23 @@ import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
 import { projects, runs } from '#shared/schema.ts';
 import { type Backbone, backbones, defaultBackbone, type Stage, stages } from '#shared/words.ts';
-import { asId, body, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import {
+  afterCommit,
+  asId,
+  body,
+  changing,
+  createRoutes,
+  json,
+  notThere,
+  reading,
+  refusals,
+  type Studio,
+} from './api.ts';
 import { viewRun } from './project-view.ts';
 import { newRun, projectParams, run, runParams } from './schemas.ts';
 
 export function runRoutes(studio: Studio) {
-  const { db, queues, log } = studio;
+  const { db, queues } = studio;
   return createRoutes()
     .openapi(
       createRoute({
@@ -17,7 +28,7 @@ export function runRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/runs',
         summary: 'Train now, the newest revision',
         request: { params: projectParams, body: { ...body(newRun).body, required: false } },
-        responses: { 202: json(run, 'Queued'), ...refusals(400, 404, 422) },
+        responses: { 202: json(run, 'Queued'), ...refusals(...changing, 400, 422) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -26,10 +37,8 @@ export function runRoutes(studio: Studio) {
         const backbone =
           asked.backbone === undefined ? undefined : oneOf<Backbone>('backbone', backbones, asked.backbone);
         const queued = await db.transaction((transaction) => queueRun(transaction, projectId, stage, backbone));
-        // It stays queued when the queue is out of reach; maintain sends the message then.
-        await queues
-          .sendTraining({ projectId, runId: queued.id })
-          .catch((error) => log.error({ err: error, run: queued.id }, 'a training message could not be sent'));
+        const message = queues.sendTraining({ projectId, runId: queued.id });
+        await afterCommit(studio, message, 'a queued run’s message to send', { run: queued.id });
         return context.json(viewRun(queued), 202);
       },
     )
@@ -39,7 +48,7 @@ export function runRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/runs',
         summary: 'Runs, newest first',
         request: { params: projectParams },
-        responses: { 200: json(z.object({ runs: z.array(run) }), 'At most 100'), ...refusals(404) },
+        responses: { 200: json(z.object({ runs: z.array(run) }), 'At most 100'), ...refusals(...reading) },
       }),
       async (context) => {
         const { projectId } = context.var;
@@ -54,7 +63,7 @@ export function runRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/runs/{runId}',
         summary: 'One run',
         request: { params: runParams },
-        responses: { 200: json(run, 'The run'), ...refusals(404) },
+        responses: { 200: json(run, 'The run'), ...refusals(...reading) },
       }),
       async (context) =>
         context.json(viewRun(await find(context.var.projectId, context.req.valid('param').runId)), 200),
@@ -65,7 +74,7 @@ export function runRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/runs/{runId}',
         summary: 'Cancel a run that is queued or running; one that ended stays as it is',
         request: { params: runParams },
-        responses: { 200: json(run, 'The run'), ...refusals(404) },
+        responses: { 200: json(run, 'The run'), ...refusals(...changing) },
       }),
       async (context) => {
         const { id } = await find(context.var.projectId, context.req.valid('param').runId);

@@ -3,13 +3,16 @@ import { z } from '@hono/zod-openapi';
 import { backbones, imageStates, projectStatuses, runStates, stages } from '#shared/words.ts';
 
 /** Line ends, other control characters, and those that reverse what follows: no name needs them, and some deceive. */
-const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/u;
+const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/u;
+const visible = /[^\p{Default_Ignorable_Code_Point}\p{Z}]/u;
+/** As JSON Schema counts, too: an emoji is not two characters. */
+const length = (text: string): number => [...text].length;
 
 const name = z
   .string()
   .transform((value) => value.normalize('NFC').trim())
-  .refine((value) => value.length >= 1 && value.length <= 100, 'a name has 1 to 100 characters')
-  .refine((value) => !unprintable.test(value), 'a name has no control characters')
+  .refine((value) => visible.test(value) && length(value) <= 100, 'a name has 1 to 100 characters')
+  .refine((value) => value.isWellFormed() && !unprintable.test(value), 'a name has no control characters')
   .openapi({ type: 'string', minLength: 1, maxLength: 100, example: '고양이' });
 
 const id = z.string().openapi({ format: 'uuid' });
@@ -109,7 +112,9 @@ const fileName = z
   .string()
   .max(10_000)
   .transform(
-    (value) => value.normalize('NFC').replaceAll(new RegExp(unprintable, 'gu'), '').trim().slice(-200) || 'picture',
+    (value) =>
+      value.normalize('NFC').replaceAll(new RegExp(unprintable, 'gu'), '').trim().slice(-200).toWellFormed() ||
+      'picture',
   )
   .openapi({ type: 'string', example: 'cat.jpg' });
 export const newUploads = z

@@ -1,9 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { and, count, eq, sql } from 'drizzle-orm';
+import { and, count, eq, sql, sum } from 'drizzle-orm';
 import { uploadKey } from '#shared/keys.ts';
 import { Problem } from '#shared/problem.ts';
 import { images, projects } from '#shared/schema.ts';
-import { asId, body, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { asId, body, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
 import { findClass } from './classes.ts';
 import { classParams, imageParams, newUploads, upload } from './schemas.ts';
 
@@ -20,7 +20,7 @@ export function uploadRoutes(studio: Studio) {
         request: { params: classParams, ...body(newUploads) },
         responses: {
           201: json(z.object({ uploads: z.array(upload) }), 'One for each file, in order'),
-          ...refusals(400, 404, 413, 422),
+          ...refusals(...changing, 400, 422),
         },
       }),
       async (context) => {
@@ -37,17 +37,22 @@ export function uploadRoutes(studio: Studio) {
             throw new Problem(413, 'too-large', message, { name, bytes, limit: settings.IMAGE_BYTES });
           }
         }
+        const asked = files.reduce((total, { bytes }) => total + bytes, 0);
         const made = await db.transaction(async (transaction) => {
           await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
           await findClass(transaction, projectId, classId);
           const [now] = await transaction
-            .select({ count: count() })
+            .select({ count: count(), bytes: sum(images.bytes).mapWith(Number) })
             .from(images)
             .where(eq(images.projectId, projectId));
           const room = settings.IMAGES_PER_PROJECT - now!.count;
           if (files.length > room) {
             const message = `A project has at most ${settings.IMAGES_PER_PROJECT} pictures; there is room for ${room} more.`;
             throw new Problem(422, 'too-many-images', message, { room });
+          }
+          if (now!.bytes + asked > settings.BYTES_PER_PROJECT) {
+            const message = `All pictures of a project may have ${settings.BYTES_PER_PROJECT} bytes. Remove some first.`;
+            throw new Problem(422, 'too-many-bytes', message, { limit: settings.BYTES_PER_PROJECT });
           }
           const values = files.map((file) => ({ ...file, projectId, classId, uploadClassId: classId }));
           return await transaction.insert(images).values(values).returning();
@@ -61,7 +66,7 @@ export function uploadRoutes(studio: Studio) {
         path: '/api/projects/{projectId}/images/{imageId}/upload',
         summary: 'A fresh presigned POST for an image that is still pending',
         request: { params: imageParams },
-        responses: { 200: json(upload, 'The presigned POST'), ...refusals(404, 409) },
+        responses: { 200: json(upload, 'The presigned POST'), ...refusals(...changing, 409) },
       }),
       async (context) => {
         const { projectId } = context.var;
