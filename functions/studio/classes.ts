@@ -85,8 +85,7 @@ export function classRoutes(studio: Studio) {
           await transaction.delete(classes).where(eq(classes.id, classId));
           return { gone: own, raised: await raiseIfLearned(transaction, projectId, ready) };
         });
-        if (raised) await announce(studio, projectId);
-        await deleteObjects(studio, gone);
+        await Promise.all([raised && announce(studio, projectId), deleteObjects(studio, gone)]);
         return context.body(null, 204);
       },
     );

@@ -96,8 +96,7 @@ export function imageRoutes(studio: Studio) {
             raised: changed && (await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS)),
           };
         });
-        if (raised) await announce(studio, projectId);
-        await deleteObjects(studio, [gone]);
+        await Promise.all([raised && announce(studio, projectId), deleteObjects(studio, [gone])]);
         return context.body(null, 204);
       },
     );

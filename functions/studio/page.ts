@@ -2,6 +2,7 @@
 import { serveStatic } from '@hono/node-server/serve-static';
 import { Hono } from 'hono';
 import { etag } from 'hono/etag';
+import { createMiddleware } from 'hono/factory';
 import { secureHeaders } from 'hono/secure-headers';
 import type { SettingsOf } from '#shared/settings.ts';
 
@@ -42,6 +43,7 @@ export function pageHeaders(settings: PageSettings) {
       trustedTypes: ["'none'"],
     },
     referrerPolicy: 'no-referrer',
+    xFrameOptions: 'DENY',
     crossOriginOpenerPolicy: 'same-origin',
     // Threads for WASM need it; "credentialless" loads the bucket's thumbnails without a header of the bucket's own.
     crossOriginEmbedderPolicy: 'credentialless',
@@ -49,17 +51,17 @@ export function pageHeaders(settings: PageSettings) {
   });
 }
 
+/** Of what was found. Not by serveStatic's onFound, which comes when the answer is made already (node-server 2.1). */
+const cached = (value: string) =>
+  createMiddleware(async (context, next) => {
+    await next();
+    if (context.res.ok) context.header('Cache-Control', value);
+  });
+
 /** @param folder of the built page. */
 export function pageRoutes(folder: string) {
-  const app = new Hono();
-  app.use(
-    '/assets/*',
-    serveStatic({
-      root: folder,
-      onFound: (_, context) => context.header('Cache-Control', 'public, max-age=31536000, immutable'),
-    }),
-  );
-  app.use(etag());
-  app.get('/*', serveStatic({ root: folder, onFound: (_, context) => context.header('Cache-Control', 'no-cache') }));
-  return app;
+  const files = serveStatic({ root: folder });
+  return new Hono()
+    .get('/assets/*', cached('public, max-age=31536000, immutable'), files)
+    .get('/*', etag(), cached('no-cache'), files);
 }

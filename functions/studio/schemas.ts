@@ -15,6 +15,9 @@ const name = z
   .refine((value) => value.isWellFormed() && !unprintable.test(value), 'a name has no control characters')
   .openapi({ type: 'string', minLength: 1, maxLength: 100, example: '고양이' });
 
+/** `.nullable()` would describe the thing itself as one that may be null, everywhere. */
+const orNull = <T extends z.ZodType>(schema: T) => z.union([schema, z.null()]);
+
 const id = z.string().openapi({ format: 'uuid' });
 export const projectParams = z.object({ projectId: id });
 export const classParams = projectParams.extend({ classId: id });
@@ -46,8 +49,8 @@ export const run = z
     stage: z.enum(stages),
     state: z.enum(runStates),
     progress: z.object({ percent: z.number(), secondsLeft: z.number().nullable() }),
-    error: detail.nullable(),
-    report: report.nullable(),
+    error: orNull(detail),
+    report: orNull(report),
   })
   .openapi('Run');
 
@@ -79,10 +82,10 @@ export const project = z
     name: z.string(),
     revision: z.number().int(),
     status: z.enum(projectStatuses),
-    statusDetail: detail.nullable(),
+    statusDetail: orNull(detail),
     classes: z.array(z.object({ id, name: z.string(), images })),
-    run: run.nullable(),
-    model: model.nullable(),
+    run: orNull(run),
+    model: orNull(model),
   })
   .openapi('Project');
 
@@ -92,7 +95,7 @@ export const image = z
     classId: id,
     name: z.string(),
     state: z.enum(imageStates),
-    reason: detail.nullable(),
+    reason: orNull(detail),
     thumbnailUrl: z.string().nullable(),
   })
   .openapi('Image');

@@ -1,0 +1,81 @@
+/** What one browser, one address and one project may do, each with a small limit. */
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createKey } from '#shared/access.ts';
+import { rateLimits } from '#shared/schema.ts';
+import { createTestStudio, type TestStudio } from '../../support/studio.ts';
+
+let studio: TestStudio;
+beforeAll(async () => {
+  studio = await createTestStudio({
+    PROJECTS_PER_SESSION: '2',
+    PROJECTS_PER_HOUR: '5',
+    WRONG_KEYS_PER_MINUTE: '3',
+    BYTES_PER_PROJECT: '1000000',
+  });
+});
+afterAll(() => studio?.close());
+
+const from = (address: string) => ({ headers: { 'X-Forwarded-For': address } });
+const make = (asked = {}) => studio.ask('POST', '/api/projects', { ...asked, body: { name: 'A' } });
+const problemOf = async (answer: Response) => [answer.status, ((await answer.json()) as { code: string }).code];
+
+test('a browser has so many projects at once; a deleted one makes room', async () => {
+  const first = await make(from('192.0.2.1'));
+  const headers = { Cookie: first.headers.get('Set-Cookie')!.split(';')[0]!, 'X-Forwarded-For': '192.0.2.1' };
+  expect((await make({ headers })).status).toBe(201);
+  expect(await problemOf(await make({ headers }))).toEqual([422, 'too-many-projects']);
+  const { id } = (await first.json()) as { id: string };
+  expect((await studio.ask('DELETE', `/api/projects/${id}`, { headers })).status).toBe(204);
+  expect((await make({ headers })).status).toBe(201);
+});
+
+test('two requests at once do not get past a browser’s limit', async () => {
+  const first = await make(from('192.0.2.2'));
+  const headers = { Cookie: first.headers.get('Set-Cookie')!.split(';')[0]!, 'X-Forwarded-For': '192.0.2.2' };
+  const answers = await Promise.all([1, 2, 3].map(() => make({ headers })));
+  expect(answers.map(({ status }) => status).sort()).toEqual([201, 422, 422]);
+});
+
+test('an address makes so many projects in an hour, whatever it writes into the header itself', async () => {
+  for (let n = 0; n < 5; n++) expect((await make(from(`10.0.0.${n}, 198.51.100.7`))).status).toBe(201);
+  const refused = await make(from('10.9.9.9, 198.51.100.7'));
+  expect(await problemOf(refused.clone())).toEqual([429, 'too-many']);
+  const wait = Number(refused.headers.get('Retry-After'));
+  expect(wait).toBeGreaterThan(3590);
+  expect(wait).toBeLessThanOrEqual(3600);
+  expect((await make(from('198.51.100.8'))).status).toBe(201);
+  // A new hour begins with a new count.
+  await studio.postgres.db.update(rateLimits).set({ startedAt: sql`clock_timestamp() - interval '61 minutes'` });
+  expect((await make(from('198.51.100.7'))).status).toBe(201);
+});
+
+test('what is refused as malformed is not counted', async () => {
+  for (let n = 0; n < 8; n++) {
+    const refused = await studio.ask('POST', '/api/projects', { ...from('198.51.100.20'), body: { name: '' } });
+    expect(refused.status).toBe(422);
+  }
+  expect((await make(from('198.51.100.20'))).status).toBe(201);
+});
+
+test('wrong keys are counted for a network, all of an IPv6 household together', async () => {
+  const { id } = await studio.create(undefined, from('192.0.2.40'));
+  const statuses: number[] = [];
+  for (let n = 0; n < 5; n++) {
+    const asked = { key: createKey().key, ...from(`2001:db8:1:2::${n}`) };
+    statuses.push((await studio.ask('GET', `/api/projects/${id}`, asked)).status);
+  }
+  expect(statuses).toEqual([404, 404, 404, 429, 429]);
+  const other = { key: createKey().key, ...from('2001:db8:1:3::1') };
+  expect((await studio.ask('GET', `/api/projects/${id}`, other)).status).toBe(404);
+});
+
+test('a project keeps so many bytes', async () => {
+  const { id, key, classes } = await studio.create(undefined, from('192.0.2.50'));
+  const path = `/api/projects/${id}/classes/${classes[0]!.id}/uploads`;
+  const send = (bytes: number) =>
+    studio.ask('POST', path, { key, body: { files: [{ name: 'a.jpg', type: 'image/jpeg', bytes }] } });
+  expect((await send(600_000)).status).toBe(201);
+  expect(await problemOf(await send(400_001))).toEqual([422, 'too-many-bytes']);
+  expect((await send(400_000)).status).toBe(201);
+});
