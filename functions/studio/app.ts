@@ -38,6 +38,13 @@ export function createStudio(studio: Studio, page: string) {
       },
     }),
   );
+  app.use('/api/*', async ({ req }, next) => {
+    const type = req.header('Content-Type') ?? 'application/json';
+    if (!/^application\/([\w.-]+\+)?json\b/i.test(type) && req.header('Content-Length') !== '0') {
+      throw new Problem(400, 'malformed', `Expected JSON with "Content-Type: application/json", not ${type}.`);
+    }
+    await next();
+  });
   app.use('/api/projects/:projectId', requireProject(studio));
   app.use('/api/projects/:projectId/*', requireProject(studio));
   for (const routes of [projectRoutes, classRoutes, uploadRoutes, imageRoutes, runRoutes, modelRoutes]) {
