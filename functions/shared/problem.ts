@@ -64,7 +64,9 @@ export const onError =
   (error, context) => {
     if (error instanceof Problem) return answerProblem(context, error);
     if (error instanceof HTTPException) {
-      return answerProblem(context, new Problem(error.status, 'http', error.message || 'The request was refused.'));
+      const code = error.status === 400 ? 'malformed' : 'refused';
+      const sentence = `${error.message || 'The request was refused'}.`;
+      return answerProblem(context, new Problem(error.status, code, sentence));
     }
     log.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed');
     return answerProblem(
