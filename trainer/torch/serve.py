@@ -18,6 +18,8 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from . import backbone
@@ -44,13 +46,16 @@ def main() -> None:
     def say(line: dict[str, Any]) -> None:
         out.write(json.dumps(line) + "\n")
 
+    lines: SimpleQueue[str] = SimpleQueue()
+    Thread(target=listen, args=[lines], daemon=True).start()
     device = backbone.choose_device(options.device)
     handlers, versions = open_role(options.role, options.cache, options.threads, device)
     say({"ready": {"device": device, "backbones": list(backbone.registry), "versions": versions}})
-    for line in sys.stdin:
-        request = json.loads(line)
-        number = request["id"]
+    while True:
+        number = None
         try:
+            request = parse(lines.get())
+            number = request["id"]
             handler = handlers.get(request["method"])
             if handler is None:
                 raise BadInput(f"This child does {', '.join(handlers)}, not {request['method']}.")
@@ -62,6 +67,28 @@ def main() -> None:
             traceback.print_exc()
             refusal = OutOfMemory if is_out_of_memory(error) else Refusal
             say({"id": number, "error": {"code": refusal.code, "message": f"{type(error).__name__}: {error}"}})
+
+
+def listen(lines: SimpleQueue[str]) -> None:
+    """Ends the process as soon as stdin closes, in the middle of a request too: the parent is gone, however that happened."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
+
+
+def parse(line: str) -> dict[str, Any]:
+    """Raises BadInput for what is no request"""
+    try:
+        request = json.loads(line)
+    except ValueError as error:
+        raise BadInput(f"A request is one line of JSON: {error}.") from error
+    if not isinstance(request, dict):
+        raise BadInput(f"A request is an object, not {line.strip()}.")
+    form = {"id": int, "method": str, "params": dict}
+    wrong = [name for name, kind in form.items() if not isinstance(request.get(name), kind)]
+    if wrong:
+        raise BadInput(f"A request has an id (number), a method (string) and params (object); wrong here: {wrong}.")
+    return request
 
 
 def open_role(role: str, cache: Path, threads: int, device: str) -> tuple[dict[str, Handler], dict[str, str]]:

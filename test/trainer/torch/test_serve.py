@@ -18,6 +18,28 @@ def test_says_first_what_it_is(ingest, train):
     assert {"onnxruntime", "torch"} <= train.ready["versions"].keys()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "null",
+        '"ingest"',
+        "{}",
+        '{"id": 1}',
+        '{"id": 1, "method": "ingest"}',
+        '{"id": 1, "method": "ingest", "params": []}',
+    ],
+)
+def test_a_line_that_is_no_request_is_answered_and_harms_nothing(cache, tmp_path, line):
+    with Child("ingest", cache) as child:
+        child.write(line)
+        answer = child.read()
+        assert answer["id"] is None
+        assert answer["error"]["code"] == "bad-input"
+        assert "embedding" in child.ingest([save(draw("discs", 1), tmp_path / "good.jpg")])[0]
+
+
 def test_what_it_cannot_do_is_refused_by_name(ingest, train):
     for child, method, params, expected in [
         (ingest, "train", {}, "ingest"),
@@ -96,6 +118,19 @@ def test_role_train_would_fail_without_torch(cache, tmp_path):
 def test_it_ends_when_stdin_closes(cache):
     child = Child("ingest", cache)
     assert child.close() == 0
+
+
+def test_it_ends_in_the_middle_of_a_request_when_stdin_closes(cache, tmp_path):
+    """That is how it notices that its parent was killed: within 2 s, whatever it computes."""
+    path = save(draw("discs", 1, 2000, 1500), tmp_path / "large.jpg")
+    child = Child("ingest", cache)
+    images = [{"path": str(path), "thumbnail": None}] * 500
+    params = {"backbone": "efficientnet-lite0", "images": images, "limits": {"pixels": 10**7}}
+    child.write(json.dumps({"id": 1, "method": "ingest", "params": params}))
+    assert "event" in child.read()
+    began = time.perf_counter()
+    child.close()
+    assert time.perf_counter() - began < 2
 
 
 def test_sigterm_ends_it(cache):
