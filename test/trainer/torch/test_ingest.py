@@ -8,6 +8,8 @@ from child import embedding
 from drawing import draw, encode, save, white_png
 from PIL import Image
 
+from trainer.torch.evaluate import near_duplicates
+
 
 def test_a_picture_gives_an_embedding_its_size_and_its_true_type(ingest, tmp_path):
     # Its name says something else than its content, which counts.
@@ -178,3 +180,14 @@ def test_memory_stays_when_many_pictures_pass(ingest, tmp_path):
     for _ in range(4):
         ingest.ingest(paths)
     assert ingest.memory("VmHWM") < 512 * 2**20
+
+
+def test_the_next_frame_and_the_picture_saved_again_are_near_duplicates(ingest, pictures, tmp_path):
+    """What decides that is measured on photos; here that it holds for drawn pictures, which share more than photos do."""
+    originals = [Image.open(path).convert("RGB") for path in pictures.paths[:6]]
+    moved = [image.crop((5, 3, image.width, image.height - 4)) for image in originals]
+    paths = [save(image, tmp_path / f"{index}.jpg", quality=60) for index, image in enumerate(moved)]
+    again = np.stack([embedding(event) for event in ingest.ingest(paths)])
+    groups = near_duplicates(np.concatenate([pictures.embeddings[:6], again]))
+    assert np.array_equal(groups[:6], groups[6:])
+    assert len(set(groups)) >= 4
