@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import BadInput
+
 if TYPE_CHECKING:
     import onnx
     import torch
@@ -69,6 +71,12 @@ registry = {
         ),
     )
 }
+
+
+def find_backbone(name: str) -> Backbone:
+    if name not in registry:
+        raise BadInput(f"There is no backbone {name}; there are {', '.join(registry)}.")
+    return registry[name]
 
 
 def choose_device(wanted: str) -> str:

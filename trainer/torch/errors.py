@@ -1,5 +1,8 @@
 """Why a request is refused; ``code`` goes to the parent as it is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Refusal(Exception):
     code = "failed"
@@ -13,3 +16,14 @@ class BadInput(Refusal):
 
 class OutOfMemory(Refusal):
     code = "out-of-memory"
+
+
+@contextmanager
+def reading(method: str) -> Iterator[None]:
+    """Around the lines that take a request's params apart: what is missing or of another type there is bad input."""
+    try:
+        yield
+    except KeyError as error:
+        raise BadInput(f"{method} expects {error} in its params, which is missing.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{method} got params of another form than its docstring tells: {error}.") from error

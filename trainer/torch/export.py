@@ -5,6 +5,7 @@ and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits 
 """
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,14 @@ def write_checkpoint(
         "state_dict": state,
     }
     torch.save(checkpoint, path)
+
+
+def write_labels(path: Path, classes: list[str]) -> None:
+    """One line a class, in the order of the probabilities, also where a name has a line break or the like in it."""
+    lines = (
+        "".join(" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in name) for name in classes
+    )
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def open_onnx(path: Path):

@@ -20,6 +20,7 @@ The report (``report.json``):
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ import onnxruntime
 import torch
 
 from . import export
-from .backbone import Backbone, load_network, registry
-from .errors import BadInput
+from .backbone import Backbone, find_backbone, load_network, registry
+from .errors import BadInput, reading
 from .evaluate import Evaluation, confusion, evaluate
 from .head import Head, fit
 from .images import open_picture
@@ -60,8 +61,9 @@ class Train:
         return self.networks[backbone.name]
 
     def __call__(self, params: dict[str, Any], event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        backbone, classes, embeddings, labels = read(params)
-        out = Path(params["out"])
+        request = read(params)
+        backbone, classes, out = request.backbone, request.classes, request.out
+        embeddings, labels = request.embeddings, request.labels
         out.mkdir(parents=True, exist_ok=True)
         seconds: dict[str, float] = {}
         began = time.perf_counter()
@@ -74,25 +76,25 @@ class Train:
             event({"percent": percent, "step": step, "secondsLeft": round(left, 1)})
 
         event({"percent": 0, "step": "evaluate", "secondsLeft": None})
-        evaluation = evaluate(embeddings, labels, len(classes), params["seed"])
+        evaluation = evaluate(embeddings, labels, len(classes), request.seed)
         done("evaluate", 50)
         head = fit(embeddings, labels, len(classes), evaluation.strength).cooled(evaluation.temperature)
         done("fit", 60)
         network = self.network(backbone)
         export.write_checkpoint(out / "model.pt", backbone, network, head, classes)
         export.write_onnx(out / "model.onnx", self.cache, backbone, head, classes)
-        (out / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+        export.write_labels(out / "labels.txt", classes)
         done("export", 80)
-        formats = self.check(params["check"], embeddings, head, backbone, out)
+        formats = self.check(request.check, embeddings, head, backbone, out)
         done("check", 99)
 
         report = {
             "format": 1,
-            "stage": params["stage"],
+            "stage": request.stage,
             "backbone": backbone.name,
-            "seed": params["seed"],
-            **describe(evaluation, classes, labels, [image["id"] for image in params["images"]]),
-            "certificate": {"images": len(params["check"]), "formats": formats},
+            "seed": request.seed,
+            **describe(evaluation, classes, labels, request.ids),
+            "certificate": {"images": len(request.check), "formats": formats},
             "seconds": seconds,
             "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
         }
@@ -100,14 +102,13 @@ class Train:
         artifacts = [{"name": name, "type": kind} for name, kind in export.artifact_types.items()]
         return {"accuracy": report["accuracy"]["value"], "artifacts": artifacts, "report": report}
 
-    def check(self, check: list[dict], embeddings: np.ndarray, head: Head, backbone: Backbone, out: Path) -> dict:
+    def check(
+        self, check: list[tuple[int, Path]], embeddings: np.ndarray, head: Head, backbone: Backbone, out: Path
+    ) -> dict:
         """Runs each file on some of the learner's pictures, from their pixels."""
         if not check:
             return {}
-        pictures = [
-            (open_picture(Path(one["path"]), 1_000_000_000).pixels, embeddings[one["row"]].astype(np.float64))
-            for one in check
-        ]
+        pictures = [(open_picture(path, 1_000_000_000).pixels, embeddings[row]) for row, path in check]
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt", backbone, self.network(backbone)),
             "model.onnx": export.open_onnx(out / "model.onnx"),
@@ -115,21 +116,59 @@ class Train:
         return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}
 
 
-def read(params: dict[str, Any]) -> tuple[Backbone, list[str], np.ndarray, np.ndarray]:
-    """Backbone, classes, embeddings float64 [N, features], labels int [N]. Raises BadInput when they do not fit."""
-    if params["stage"] not in stages:
-        raise BadInput(f"There is no stage {params['stage']}; there is {', '.join(stages)}.")
-    if params["backbone"] not in registry:
-        raise BadInput(f"There is no backbone {params['backbone']}; there are {', '.join(registry)}.")
-    backbone, classes = registry[params["backbone"]], params["classes"]
-    labels = np.array([image["class"] for image in params["images"]], dtype=int)
-    values = np.fromfile(params["embeddings"], dtype="<f4")
-    if len(values) != len(labels) * backbone.features:
-        raise BadInput(f"Expected {len(labels)} embeddings of {backbone.features} numbers, got {len(values)} numbers.")
-    counts = np.bincount(labels, minlength=len(classes))
-    if len(classes) < 2 or len(counts) != len(classes) or counts.min() < 2:
-        raise BadInput(f"Expected two classes or more with two pictures each, got {counts.tolist()}.")
-    return backbone, classes, values.reshape(len(labels), backbone.features).astype(np.float64), labels
+@dataclass
+class Request:
+    """What is trained, read and checked."""
+
+    stage: str
+    backbone: Backbone
+    classes: list[str]
+    ids: list[str]
+    labels: np.ndarray
+    """int [N], from 0"""
+    embeddings: np.ndarray
+    """float64 [N, features]"""
+    check: list[tuple[int, Path]]
+    """Row and original of some images."""
+    seed: int
+    out: Path
+
+
+def read(params: dict[str, Any]) -> Request:
+    """Raises BadInput when something is missing, unknown, or does not fit the rest."""
+    with reading("train"):
+        request = Request(
+            stage=params["stage"],
+            backbone=find_backbone(params["backbone"]),
+            classes=[plain_text(name) for name in params["classes"]],
+            ids=[image["id"] for image in params["images"]],
+            labels=np.array([image["class"] for image in params["images"]], dtype=int),
+            embeddings=np.fromfile(params["embeddings"], dtype="<f4").astype(np.float64),
+            check=[(int(one["row"]), Path(one["path"])) for one in params["check"]],
+            seed=int(params["seed"]),
+            out=Path(params["out"]),
+        )
+    if request.stage not in stages:
+        raise BadInput(f"There is no stage {request.stage}; there is {', '.join(stages)}.")
+    count, features, numbers = len(request.labels), request.backbone.features, len(request.embeddings)
+    if numbers != count * features:
+        raise BadInput(f"Expected {count} embeddings of {features} numbers, got {numbers} numbers.")
+    if not np.isfinite(request.embeddings).all():
+        raise BadInput("Expected embeddings of finite numbers, got some that are none: compute them again.")
+    known = [label for label in request.labels if 0 <= label < len(request.classes)]
+    images = np.bincount(known, minlength=len(request.classes)).tolist()
+    if len(known) < count or len(images) < 2 or min(images) < 2:
+        raise BadInput(f"Expected two classes or more with two pictures each, got {images} of {count} pictures.")
+    if any(not 0 <= row < count for row, _ in request.check):
+        raise BadInput(f"Expected check to name rows from 0 to {count - 1}, got {[row for row, _ in request.check]}.")
+    request.embeddings = request.embeddings.reshape(count, features)
+    return request
+
+
+def plain_text(name: str) -> str:
+    """The name itself; ValueError for half a character, which no file can hold (JSON can: a lone surrogate)."""
+    name.encode()
+    return name
 
 
 def describe(evaluation: Evaluation, classes: list[str], labels: np.ndarray, ids: list[str]) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_model(train, training, trained, pictures):
 
 def test_names_of_classes_are_only_names(train, training):
     """They are data wherever they come: never a path, a line of labels.txt more, or markup that breaks JSON."""
-    names = ["../../etc/passwd", "a\tb\0c", '<b>"고양이"\u202e🐈</b>' + "x" * 10_000]
+    names = ["../../etc/passwd", "a\r\nb\u2028c\0d", '<b>"고양이"\u202e🐈</b>' + "x" * 10_000]
     params = training(classes=names)
     result = train.ask("train", params)[0]["result"]
     out = Path(params["out"])
@@ -169,12 +169,25 @@ def test_names_of_classes_are_only_names(train, training):
         pytest.param({"classes": ["one"]}, "two classes", id="one class"),
         pytest.param({"images": [{"id": "x", "class": 0}]}, "embeddings", id="rows"),
         pytest.param({"images": [{"id": "x", "class": 9}] * 36}, "class", id="unknown class"),
+        pytest.param({"images": [{"id": "x", "class": -1}] * 36}, "class", id="negative class"),
+        pytest.param({"images": [{"id": "x"}] * 36}, "'class'", id="no class"),
+        pytest.param({"images": None}, "train", id="no images"),
+        pytest.param({"classes": ["a", "b", "\ud83d"]}, "train", id="half a character"),
+        pytest.param({"check": [{"row": 36, "path": "x"}]}, "row", id="unknown row"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_what_was_expected(train, training, differing, expected):
     answer, _ = train.ask("train", training(**differing))
     assert answer["error"]["code"] == "bad-input", answer
     assert expected in answer["error"]["message"]
+
+
+def test_embeddings_that_are_no_numbers_are_refused(train, training, pictures):
+    params = training()
+    broken = pictures.embeddings.copy()
+    broken[5, 3] = np.nan
+    broken.tofile(params["embeddings"])
+    assert train.ask("train", params)[0]["error"]["code"] == "bad-input"
 
 
 def test_the_other_backbone_works_the_same_way(train, ingest, training, pictures):
