@@ -85,7 +85,7 @@ def write_labels(path: Path, classes: list[str]) -> None:
 
 def open_onnx(path: Path):
     """The exported file as others run it: pixels [H, W, 3] -> probabilities [classes]."""
-    opened = session(path, 1)
+    opened = session(path)
     return lambda pixels: opened.run(None, {"pixels": pixels[None]})[0][0]
 
 

@@ -2,7 +2,7 @@
 
 params ``{"backbone", "images": [{"path", "thumbnail": path or null}], "limits": {"pixels"}}``; an event for each image in any
 order: ``{"image": index, "width", "height", "type", "embedding"}`` (base64 of float32, little endian) or
-``{"image": index, "reason": {"code", "params", "message"}}``; result ``{"seconds": {"embed"}}``.
+``{"image": index, "reason": {"code", "params", "message"}}``; result ``{"seconds": {"decode", "embed"}}``, summed over threads.
 """
 
 import base64
@@ -10,69 +10,87 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from .backbone import registry
+from .backbone import Backbone, find_backbone
 from .embed import Embedder
-from .errors import BadInput
+from .errors import reading
 from .images import Rejected, open_picture, write_thumbnail
+
+Event = dict[str, Any]
 
 
 class Ingest:
     def __init__(self, cache: Path, threads: int, device: str):
         self.cache, self.threads, self.device = cache, threads, device
-        self.pool = ThreadPoolExecutor(threads)
         self.embedders: dict[str, Embedder] = {}
 
-    def __call__(self, params: dict[str, Any], event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        embedder = self.embedder(params["backbone"])
-        limit = params["limits"]["pixels"]
-        seconds = 0.0
+    def __call__(self, params: dict[str, Any], event: Callable[[Event], None]) -> dict[str, Any]:
+        backbone, files, most_pixels = read(params)
+        embedder = self.embedder(backbone)
+        waiting: list[tuple[Event, np.ndarray]] = []
+        lock = Lock()
+        seconds = {"decode": 0.0, "embed": 0.0}
 
-        def look(index: int, image: dict[str, Any]) -> tuple[int, dict[str, Any], np.ndarray | None]:
-            try:
-                picture = open_picture(Path(image["path"]), limit)
-            except Rejected as rejected:
-                return index, {"reason": rejected.reason}, None
-            if image["thumbnail"]:
-                write_thumbnail(picture, Path(image["thumbnail"]))
-            height, width, _ = picture.pixels.shape
-            facts = {"width": width, "height": height, "type": picture.type}
-            return index, facts, embedder.prepare(picture.pixels)
-
-        waiting: list[tuple[int, dict[str, Any], np.ndarray]] = []
-
-        def embed() -> None:
-            nonlocal seconds
-            if not waiting:
-                return
+        def look(index: int, path: Path, thumbnail: Path | None) -> list[Event]:
+            """What is known when this picture is seen: why it is rejected, or the batch that it completes."""
             began = time.perf_counter()
-            vectors = embedder.embed([prepared for _, _, prepared in waiting])
-            seconds += time.perf_counter() - began
-            for (index, facts, _), vector in zip(waiting, vectors, strict=True):
-                data = base64.b64encode(vector.astype("<f4").tobytes()).decode()
-                event({"image": index, **facts, "embedding": data})
-            waiting.clear()
+            try:
+                picture = open_picture(path, most_pixels)
+            except Rejected as rejected:
+                return [{"image": index, "reason": rejected.reason}]
+            if thumbnail:
+                write_thumbnail(picture, thumbnail)
+            height, width, _ = picture.pixels.shape
+            facts = {"image": index, "width": width, "height": height, "type": picture.type}
+            prepared = embedder.prepare(picture.pixels)
+            with lock:
+                seconds["decode"] += time.perf_counter() - began
+                waiting.append((facts, prepared))
+                if len(waiting) < embedder.batch_size:
+                    return []
+                batch = waiting.copy()
+                waiting.clear()
+            return embed(batch)
 
-        # The network computes a batch while the threads decode and resize the next.
-        looked = [self.pool.submit(look, index, image) for index, image in enumerate(params["images"])]
-        for done in as_completed(looked):
-            index, facts, prepared = done.result()
-            if prepared is None:
-                event({"image": index, **facts})
-                continue
-            waiting.append((index, facts, prepared))
-            if len(waiting) == embedder.batch_size:
-                embed()
-        embed()
-        return {"seconds": {"embed": seconds}}
+        def embed(batch: list[tuple[Event, np.ndarray]]) -> list[Event]:
+            began = time.perf_counter()
+            vectors = embedder.embed([prepared for _, prepared in batch])
+            with lock:
+                seconds["embed"] += time.perf_counter() - began
+            return [facts | {"embedding": encode(vector)} for (facts, _), vector in zip(batch, vectors, strict=True)]
 
-    def embedder(self, name: str) -> Embedder:
+        pool = ThreadPoolExecutor(self.threads)
+        try:
+            for seen in as_completed([pool.submit(look, *file) for file in files]):
+                for one in seen.result():
+                    event(one)
+            for one in embed(waiting) if waiting else []:
+                event(one)
+        finally:
+            # After a failure (a disk that is full, say) the rest is not looked at.
+            pool.shutdown(cancel_futures=True)
+        return {"seconds": seconds}
+
+    def embedder(self, backbone: Backbone) -> Embedder:
         """Opened with its first use: a worker may never need the others."""
-        if name not in registry:
-            raise BadInput(f"There is no backbone {name}; there are {', '.join(registry)}.")
-        if name not in self.embedders:
-            self.embedders[name] = Embedder(registry[name], self.cache, self.threads, self.device)
-        return self.embedders[name]
+        if backbone.name not in self.embedders:
+            self.embedders[backbone.name] = Embedder(backbone, self.cache, self.device)
+        return self.embedders[backbone.name]
+
+
+def read(params: dict[str, Any]) -> tuple[Backbone, list[tuple[int, Path, Path | None]], int]:
+    """Backbone; index, path and thumbnail's path of each image; the most pixels of one."""
+    with reading("ingest"):
+        files = [
+            (index, Path(image["path"]), Path(image["thumbnail"]) if image["thumbnail"] else None)
+            for index, image in enumerate(params["images"])
+        ]
+        return find_backbone(params["backbone"]), files, int(params["limits"]["pixels"])
+
+
+def encode(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from child import embedding
+from child import Child, embedding
 from drawing import draw, encode, save, white_png
 from PIL import Image
 
@@ -191,3 +191,25 @@ def test_the_next_frame_and_the_picture_saved_again_are_near_duplicates(ingest, 
     groups = near_duplicates(np.concatenate([pictures.embeddings[:6], again]))
     assert np.array_equal(groups[:6], groups[6:])
     assert len(set(groups)) >= 4
+
+
+def test_a_picture_that_costs_the_request_leaves_nothing_behind(ingest, tmp_path):
+    """What was not looked at when the disk was full must not be answered into the next request."""
+    path = save(draw("discs", 1, 1200, 900), tmp_path / "good.jpg")
+    images = [{"path": str(path), "thumbnail": str(tmp_path / "no-folder" / "x.webp")}] * 50
+    params = {"backbone": "efficientnet-lite0", "images": images, "limits": {"pixels": 10**7}}
+    began = time.perf_counter()
+    answer, _ = ingest.ask("ingest", params)
+    assert answer["error"]["code"] == "failed"
+    assert time.perf_counter() - began < 0.5
+    assert len(ingest.ingest([path, path])) == 2
+
+
+def test_memory_does_not_grow_with_the_pictures_of_one_request(cache, tmp_path):
+    path = save(draw("discs", 1, 300, 200), tmp_path / "good.jpg")
+    with Child("ingest", cache) as child:
+        child.ingest([path] * 20)
+        before = child.memory("VmHWM")
+        child.ingest([path] * 300)
+        # 300 prepared pictures waiting for the network would be 180 MB.
+        assert child.memory("VmHWM") - before < 40 * 2**20

@@ -45,6 +45,8 @@ def test_what_it_cannot_do_is_refused_by_name(ingest, train):
         (ingest, "train", {}, "ingest"),
         (train, "ingest", {}, "train"),
         (ingest, "ingest", {"backbone": "resnet-1", "images": [], "limits": {"pixels": 1}}, "efficientnet-lite0"),
+        (ingest, "ingest", {"images": [], "limits": {"pixels": 1}}, "'backbone'"),
+        (ingest, "ingest", {"backbone": "efficientnet-lite0", "images": ["x"], "limits": {"pixels": 1}}, "ingest"),
     ]:
         answer, _ = child.ask(method, params)
         assert answer["error"]["code"] == "bad-input"
@@ -84,9 +86,13 @@ sys.argv[0] = "serve"
 serve.main()
 """
     command = [sys.executable, "-c", program, "--role", "ingest", "--cache", str(cache), "--device", "cpu"]
-    child = subprocess.run(command, cwd=root, input="", capture_output=True, text=True, timeout=20)
-    assert {"from Python", "from C"} <= set(child.stderr.splitlines())
-    assert all(json.loads(line) for line in child.stdout.splitlines())
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        ready = child.stdout.readline()
+        out, err = child.communicate(timeout=5)
+    assert {"from Python", "from C"} <= set(err.splitlines())
+    assert "ready" in json.loads(ready)
+    assert out == ""
 
 
 def test_ingest_is_there_in_a_moment_and_never_imports_torch(cache, tmp_path):
