@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backbone import Backbone, graph_path, head_bias, head_weight
+from .backbone import Backbone, graph_path
 from .embed import session
 from .head import Head, softmax
+from .prepare import head_bias, head_weight
 
 if TYPE_CHECKING:
     import torch

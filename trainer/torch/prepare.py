@@ -1,20 +1,128 @@
-"""Makes the graphs of every backbone ahead of time: at set-up, and when the trainer's image is built.
+"""Makes the graphs of backbones: at set-up, when the trainer's image is built, or with the first use of one.
 
-python -m trainer.torch.prepare --cache .data/models
+    python -m trainer.torch.prepare --cache .data/models [BACKBONE ...]
+
+Three ONNX files for a backbone, from the weights that a locked package brings:
+
+- ``preprocess``: uint8 RGB [N, H, W, 3] of any size -> float32 [N, 3, side, side];
+- ``embed``: that -> float32 embeddings [N, features];
+- ``classify``: pixels -> probabilities, both joined with a head whose weights are put in for each model (export.py).
+
+So the trainer, every export and predict prepare a picture by the same graph.
 """
 
 import argparse
+import fcntl
+import os
 from pathlib import Path
 
-from . import backbone
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from .backbone import Backbone, find_backbone, load_network, prepared_path, registry
+
+opset = 18
+# Names of the parts of the joined graph that export.py replaces.
+head_weight, head_bias = "head.weight", "head.bias"
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--cache", type=Path, required=True)
-    cache = arguments.parse_args().cache
-    for entry in backbone.registry.values():
-        backbone.prepare(cache, entry)
+    arguments.add_argument("backbones", nargs="*", default=list(registry), metavar="BACKBONE")
+    options = arguments.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    # Two children that miss the same file make it once; the lock goes with the process, however that ends.
+    with (options.cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in options.backbones:
+            prepare(options.cache, find_backbone(name))
+
+
+def prepare(cache: Path, backbone: Backbone) -> None:
+    """Makes what is missing; a file appears complete or not at all."""
+    if all(prepared_path(cache, backbone, graph).exists() for graph in ("preprocess", "embed", "classify")):
+        return
+    preprocess = preprocess_graph(backbone)
+    embed = embed_graph(backbone)
+    joined = compose.merge_models(preprocess, embed, io_map=[("prepared", "prepared")])
+    classify = compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+    for name, graph in {"preprocess": preprocess, "embed": embed, "classify": classify}.items():
+        onnx.checker.check_model(graph)
+        path = prepared_path(cache, backbone, name)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(graph.SerializeToString())
+        partial.rename(path)
+
+
+def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
+    """Cast, one antialiased resize (as Pillow's bilinear: ONNX Resize-18 with antialias), normalise."""
+    side = np.array([backbone.side, backbone.side], dtype=np.int64)
+    constants = {"pixel.size": side, "pixel.mean": np.float32(backbone.mean), "pixel.scale": np.float32(backbone.scale)}
+    nodes = [
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node(
+            "Resize",
+            ["floats", "", "", "pixel.size"],
+            ["resized"],
+            mode="linear",
+            antialias=1,
+            axes=[2, 3],
+            coordinate_transformation_mode="half_pixel",
+        ),
+        helper.make_node("Sub", ["resized", "pixel.mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "pixel.scale"], ["prepared"]),
+    ]
+    return model(
+        nodes,
+        "preprocess",
+        helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", "H", "W", 3]),
+        helper.make_tensor_value_info("prepared", TensorProto.FLOAT, ["N", 3, backbone.side, backbone.side]),
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+
+
+def embed_graph(backbone: Backbone) -> onnx.ModelProto:
+    """The network without a head, by torch's exporter; zeros as example, for an exporter may keep what it is shown."""
+    network = load_network(backbone)
+    example = torch.zeros(2, 3, backbone.side, backbone.side)
+    exported = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        opset_version=opset,
+        input_names=["prepared"],
+        output_names=["embedding"],
+        dynamic_shapes={"x": {0: torch.export.Dim("N")}},
+        verbose=False,
+    )
+    proto = exported.model_proto
+    # Joined graphs need one version of the format.
+    proto.ir_version = 10
+    return proto
+
+
+def head_graph(backbone: Backbone) -> onnx.ModelProto:
+    """Logits and probabilities of an embedding; two classes and zeros until export.py puts a head in."""
+    nodes = [
+        helper.make_node("Gemm", ["embedding", head_weight, head_bias], ["logits"], transB=1),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    weights = [
+        numpy_helper.from_array(np.zeros((2, backbone.features), dtype=np.float32), head_weight),
+        numpy_helper.from_array(np.zeros(2, dtype=np.float32), head_bias),
+    ]
+    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", backbone.features])
+    probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", "classes"])
+    return model(nodes, "head", embedding, probabilities, weights)
+
+
+def model(nodes, name, given, wanted, constants) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, name, [given], [wanted], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Role ingest as a process: strangers' files in, embeddings, thumbnails and reasons out."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -213,3 +214,16 @@ def test_memory_does_not_grow_with_the_pictures_of_one_request(cache, tmp_path):
         child.ingest([path] * 300)
         # 300 prepared pictures waiting for the network would be 180 MB.
         assert child.memory("VmHWM") - before < 40 * 2**20
+
+
+def test_a_cold_cache_is_filled_by_a_process_of_its_own(tmp_path):
+    """Two children that start at once on an empty cache; neither keeps the gigabyte that making graphs takes."""
+    path = save(draw("discs", 1), tmp_path / "good.jpg")
+    with Child("ingest", tmp_path / "cache") as one, Child("ingest", tmp_path / "cache") as other:
+        with ThreadPoolExecutor() as pool:
+            events = list(pool.map(lambda child: child.ingest([path]), (one, other)))
+        assert all("embedding" in event for (event,) in events)
+        assert max(child.memory("VmHWM") for child in (one, other)) < 512 * 2**20
+    made = [file.name for file in (tmp_path / "cache").iterdir() if not file.name.startswith(".")]
+    assert len(made) == 3
+    assert all(name.startswith("efficientnet-lite0-") for name in made)
