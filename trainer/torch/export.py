@@ -90,21 +90,27 @@ def open_onnx(path: Path):
     return lambda pixels: opened.run(None, {"pixels": pixels[None]})[0][0]
 
 
-def open_checkpoint(path: Path, backbone: Backbone, network: "torch.nn.Module"):
-    """The exported file as others load it, prepared by torch's own resize: pixels [H, W, 3] -> probabilities [classes]."""
+def open_checkpoint(path: Path):
+    """The exported file as others load it, prepared by torch's own resize: pixels [H, W, 3] -> probabilities [classes].
+
+    The network is made without weights, and all of them have to come from the file.
+    """
+    import timm
     import torch
-    from torch.nn.functional import interpolate, linear
+    from torch.nn.functional import interpolate
 
     checkpoint = torch.load(path, weights_only=True)
-    state, size = checkpoint["state_dict"], checkpoint["preprocessing"]["size"]
-    network.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("classifier")})
+    preprocessing = checkpoint["preprocessing"]
+    with torch.device("meta"):
+        network = timm.create_model(checkpoint["backbone"]["timm"], num_classes=len(checkpoint["classes"]))
+    network.load_state_dict(checkpoint["state_dict"], assign=True)
+    network.eval()
 
     def run(pixels: np.ndarray) -> np.ndarray:
         planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
-        resized = interpolate(planes, size=size, mode="bilinear", antialias=True)
+        resized = interpolate(planes, size=preprocessing["size"], mode="bilinear", antialias=True)
         with torch.inference_mode():
-            embedding = network((resized - backbone.mean) / backbone.scale)
-            logits = linear(embedding, state["classifier.weight"], state["classifier.bias"])
+            logits = network((resized - preprocessing["mean"]) / preprocessing["scale"])
             return logits.softmax(dim=1)[0].numpy()
 
     return run

@@ -85,7 +85,7 @@ class Train:
         export.write_onnx(out / "model.onnx", self.cache, backbone, head, classes)
         export.write_labels(out / "labels.txt", classes)
         done("export", 80)
-        formats = self.check(request.check, embeddings, head, backbone, out)
+        formats = self.check(request.check, embeddings, head, out)
         done("check", 99)
 
         report = {
@@ -102,15 +102,13 @@ class Train:
         artifacts = [{"name": name, "type": kind} for name, kind in export.artifact_types.items()]
         return {"accuracy": report["accuracy"]["value"], "artifacts": artifacts, "report": report}
 
-    def check(
-        self, check: list[tuple[int, Path]], embeddings: np.ndarray, head: Head, backbone: Backbone, out: Path
-    ) -> dict:
+    def check(self, check: list[tuple[int, Path]], embeddings: np.ndarray, head: Head, out: Path) -> dict:
         """Runs each file on some of the learner's pictures, from their pixels."""
         if not check:
             return {}
         pictures = [(open_picture(path, 1_000_000_000).pixels, embeddings[row]) for row, path in check]
         runs = {
-            "model.pt": export.open_checkpoint(out / "model.pt", backbone, self.network(backbone)),
+            "model.pt": export.open_checkpoint(out / "model.pt"),
             "model.onnx": export.open_onnx(out / "model.onnx"),
         }
         return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from child import Child, embedding
 from drawing import draw, kinds, save
 from PIL import Image
+
+from trainer.torch.export import open_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +233,18 @@ def test_a_wrong_picture_is_noticed_by_the_certificate(train, training, tmp_path
     other = save(draw("squares", 50), tmp_path / "other.png")
     report = train.ask("train", training(check=[{"row": 0, "path": str(other)}]))[0]["result"]["report"]
     assert report["certificate"]["formats"]["model.onnx"]["maxDifference"] > 0.1
+
+
+def test_a_checkpoint_is_checked_by_what_is_in_it(trained, pictures, tmp_path):
+    """Another head in the file gives other answers; a missing tensor none: nothing of the trainer's own network helps out."""
+    _, _, out = trained
+    pixels = pixels_of(pictures.paths[0])[0]
+    written = torch.load(out / "model.pt", weights_only=True)
+    first = open_checkpoint(out / "model.pt")(pixels)
+    written["state_dict"]["blocks.0.0.conv_dw.weight"] *= 0
+    torch.save(written, tmp_path / "changed.pt")
+    assert np.abs(open_checkpoint(tmp_path / "changed.pt")(pixels) - first).max() > 1e-3
+    del written["state_dict"]["bn1.running_mean"]
+    torch.save(written, tmp_path / "missing.pt")
+    with pytest.raises(RuntimeError, match="bn1.running_mean"):
+        open_checkpoint(tmp_path / "missing.pt")
