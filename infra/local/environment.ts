@@ -5,12 +5,6 @@ import { join } from 'node:path';
 import type { VariableName } from '#shared/settings.ts';
 import type { Ports } from './ports.ts';
 
-/** Variables of this folder alone; the programs' own are in functions/shared/settings.ts. */
-export const localVariables = {
-  AI_TEACHER_DATA: 'folder of everything that is kept (default `.data`)',
-  MAINTAIN_SECONDS: 'time between two runs of maintain (default 300)',
-} as const;
-
 export interface Secrets {
   accessKey: string;
   secretKey: string;
