@@ -93,7 +93,7 @@ once(
   'Installing the Python packages (PyTorch is large: some minutes the first time) …',
   () => {
     const system = findPython();
-    if (!existsSync(python) || spawnSync(python, ['--version']).status !== 0) {
+    if (!existsSync(python) || spawnSync(python, ['-m', 'pip', '--version']).status !== 0) {
       rmSync(venv, { recursive: true, force: true });
       run(system, ['-m', 'venv', venv]);
     }
