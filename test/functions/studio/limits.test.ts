@@ -1,8 +1,8 @@
 /** What one browser, one address and one project may do, each with a small limit. */
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createKey } from '#shared/access.ts';
-import { rateLimits } from '#shared/schema.ts';
+import { projects, rateLimits, sessions } from '#shared/schema.ts';
 import { createTestStudio, type TestStudio } from '../../support/studio.ts';
 
 let studio: TestStudio;
@@ -30,11 +30,21 @@ test('a browser has so many projects at once; a deleted one makes room', async (
   expect((await make({ headers })).status).toBe(201);
 });
 
-test('two requests at once do not get past a browser’s limit', async () => {
+test('a request waits for another one of its browser, and does not get past the limit beside it', async () => {
   const first = await make(from('192.0.2.2'));
+  const { id } = (await first.json()) as { id: string };
   const headers = { Cookie: first.headers.get('Set-Cookie')!.split(';')[0]!, 'X-Forwarded-For': '192.0.2.2' };
-  const answers = await Promise.all([1, 2, 3].map(() => make({ headers })));
-  expect(answers.map(({ status }) => status).sort()).toEqual([201, 422, 422]);
+  const { db } = studio.postgres;
+  const [row] = await db.select().from(projects).where(eq(projects.id, id));
+  const sessionId = row!.sessionId!;
+  const second = await db.transaction(async (transaction) => {
+    await transaction.select().from(sessions).where(eq(sessions.id, sessionId)).for('update');
+    const request = make({ headers });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await transaction.insert(projects).values({ name: 'B', sessionId, keyHash: createKey().hash });
+    return { request };
+  });
+  expect(await problemOf(await second.request)).toEqual([422, 'too-many-projects']);
 });
 
 test('an address makes so many projects in an hour, whatever it writes into the header itself', async () => {

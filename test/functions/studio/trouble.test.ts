@@ -1,7 +1,7 @@
 /** What holds while bucket, queues or Postgres are out of reach, and what forged requests get. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { connect } from '#shared/database.ts';
@@ -85,15 +85,15 @@ describe('pages of images', () => {
   };
   const cursor = (text: string) => `?cursor=${Buffer.from(text).toString('base64url')}`;
 
-  test('go on where they ended though the last image is gone, and though all came in one moment', async () => {
-    const values = Array.from({ length: 230 }, () => ({
+  test('go on where they ended though the last image is gone, and though all came in one millisecond, some in one microsecond', async () => {
+    const values = Array.from({ length: 230 }, (_, n) => ({
       projectId: project.id,
       classId: project.classes[0]!.id,
       uploadClassId: project.classes[0]!.id,
       name: 'a.jpg',
       type: 'image/jpeg',
       bytes: 3,
-      createdAt: new Date('2026-01-02T03:04:05.678Z'),
+      createdAt: sql`timestamptz '2026-01-02 03:04:05.678Z' + ${Math.floor(n / 3)} * interval '1 microsecond'`,
     }));
     await studio.postgres.db.insert(images).values(values);
     const first = await list('');
