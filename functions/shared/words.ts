@@ -103,7 +103,7 @@ export interface Image {
   thumbnailUrl: string | null;
 }
 
-/** `report.json` of a model, as far as the page reads it; trainer/torch/evaluate.py describes all of it. */
+/** `report.json` of a model, as far as the page reads it; trainer/torch/train.py describes all of it. */
 export interface Report {
   format: 1;
   classes: { name: string; images: number; accuracy: number | null }[];
