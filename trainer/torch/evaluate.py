@@ -18,7 +18,7 @@ near_duplicate = 0.87
 most_folds = 5
 # Beyond these numbers one held-out fifth says as much, and a strength chosen on a part is as good.
 cross_validated_images = 4000
-strength_images = 1000
+strength_images = 400
 # Of right answers that may become "I don't know".
 lost_to_unknown = 0.05
 

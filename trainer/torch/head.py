@@ -27,7 +27,7 @@ class Head:
 def fit(embeddings: np.ndarray, labels: np.ndarray, classes: int, strength: float) -> Head:
     """The head of these embeddings [N, features] with labels [N] from 0; every class counts the same, however many it has.
 
-    With fewer pictures than features the solution lies in their span, where L-BFGS has N unknowns a class instead of 1,280
+    With far fewer pictures than features the solution lies in their span, where L-BFGS has N unknowns a class instead of 1,280
     (a rotation leaves the penalty as it is).
     """
     centre = embeddings.mean(axis=0)
@@ -35,7 +35,8 @@ def fit(embeddings: np.ndarray, labels: np.ndarray, classes: int, strength: floa
     scale = 1 / max(np.sqrt((centred**2).sum(axis=1)).mean(), 1e-12)
     points = centred * scale
     span = None
-    if len(points) < points.shape[1]:
+    # Where that is about as many the decomposition costs more than it saves.
+    if 2 * len(points) < points.shape[1]:
         left, sizes, span = np.linalg.svd(points, full_matrices=False)
         points = left * sizes
     share = np.bincount(labels, minlength=classes).astype(float)
