@@ -4,9 +4,16 @@ import { and, count, eq, inArray, isNull, sql } from 'drizzle-orm';
 import { writeArtifact } from '#shared/artifacts.ts';
 import type { Postgres } from '#shared/database.ts';
 import { classes, models, projects, runs } from '#shared/schema.ts';
+import type { Report } from '#shared/words.ts';
 import type { Dataset } from './dataset.ts';
 import { isMine, type Lease, LeaseLost } from './lease.ts';
-import type { Trained } from './train.ts';
+
+/** What the Python child gives for a training; its own files are in the folder it was told. */
+export interface Trained {
+  accuracy: number;
+  artifacts: { name: string; type: string }[];
+  report: Report;
+}
 
 /**
  * Stores the artifacts under a model that nobody sees, then checks lease, project and classes once more and makes it the

@@ -10,12 +10,12 @@ import { uploadKey } from '#shared/keys.ts';
 import type { Log } from '#shared/log.ts';
 import { parseTrainingMessage, type Queues } from '#shared/queues.ts';
 import type { SettingsOf } from '#shared/settings.ts';
-import type { Detail, Report } from '#shared/words.ts';
+import type { Detail } from '#shared/words.ts';
 import { HandOver } from './consume.ts';
 import { type Dataset, readDataset } from './dataset.ts';
 import { type EmbeddingStore, readEmbeddings } from './embeddings.ts';
 import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, writeProgress } from './lease.ts';
-import { publishModel } from './publish.ts';
+import { publishModel, type Trained } from './publish.ts';
 import { type Torch, TorchError } from './torch.ts';
 
 interface Training extends EmbeddingStore {
@@ -26,13 +26,6 @@ interface Training extends EmbeddingStore {
   /** Aborted when the time to finish after SIGTERM is over: hand the run over. */
   handOver: AbortSignal;
   log: Log;
-}
-
-/** What the Python child gives for a training; its own files are in the folder it was told. */
-export interface Trained {
-  accuracy: number;
-  artifacts: { name: string; type: string }[];
-  report: Report;
 }
 
 type Step = { percent: number; secondsLeft: number | null };
