@@ -48,7 +48,9 @@ async function bundle(out: string, entryPoints: string[]): Promise<void> {
     legalComments: 'none',
     external: Object.keys(native),
     // Packages in CommonJS call `require` for Node's own modules.
-    banner: { js: "import { createRequire as __require } from 'node:module'; const require = __require(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
+    },
     metafile: true,
     logLevel: 'warning',
   });
@@ -64,7 +66,8 @@ async function bundle(out: string, entryPoints: string[]): Promise<void> {
   }
   // drizzle's migrations are SQL files that the program reads beside itself.
   const migrate = entryPoints.find((entry) => entry.includes(join('functions', 'migrate')));
-  if (migrate) cpSync(join(root, 'functions/shared/migrations'), join(out, 'functions/migrate/migrations'), { recursive: true });
+  if (migrate)
+    cpSync(join(root, 'functions/shared/migrations'), join(out, 'functions/migrate/migrations'), { recursive: true });
 }
 
 const [out, ...entries] = process.argv.slice(2);

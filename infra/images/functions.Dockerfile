@@ -8,7 +8,7 @@ RUN npm install --no-save --ignore-scripts --loglevel=error
 COPY functions functions
 COPY web web
 COPY infra/images/bundle.ts infra/images/
-RUN npx vite build --config web/vite.config.ts \
+RUN npx vite build web \
  && node infra/images/bundle.ts /bundle functions/*/main.ts \
  && cp -r dist /bundle/dist
 

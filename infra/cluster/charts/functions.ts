@@ -1,0 +1,87 @@
+/** studio, export and predict: served by Knative, none of them running while nobody asks. */
+import { Service } from '@kubernetes-models/knative/serving.knative.dev/v1/Service';
+import { Chart } from 'cdk8s';
+import type { Construct } from 'constructs';
+import type { Environment } from '../environment.ts';
+import { allowIngress, namespace } from '../objects/network.ts';
+import { containerSecurity, entryOf, labelsOf, plainSize } from '../objects/pods.ts';
+import { addModel } from '../objects/typed.ts';
+import { variablesOf } from '../objects/variables.ts';
+import { type FunctionName, functionNames, functions } from '../programs.ts';
+import { sizeIn } from '../sizes.ts';
+import { addServiceAccount } from './data.ts';
+
+/** Knative's container in front of the program: requests, and for the autoscaler how many. */
+const queueProxyPorts = { requests: [8012, 8013, 8112], metrics: [9090] };
+
+export class Functions extends Chart {
+  constructor(scope: Construct, id: string, environment: Environment) {
+    super(scope, id, { namespace: environment.namespace, disableResourceNameHashes: true });
+    for (const name of functionNames) {
+      addServiceAccount(this, name);
+      addModel(this, name, service(name, environment));
+      const of = labelsOf(name, []);
+      allowIngress(this, `${name}-requests`, {
+        of,
+        // The activator while there is no pod or not enough; else the gateway itself.
+        peers: [namespace('knative-serving'), namespace(environment.gateway.namespace)],
+        ports: queueProxyPorts.requests,
+      });
+      allowIngress(this, `${name}-metrics`, {
+        of,
+        peers: [namespace('knative-serving')],
+        ports: queueProxyPorts.metrics,
+      });
+    }
+  }
+}
+
+function service(name: FunctionName, environment: Environment): Service {
+  const { concurrency, seconds, reaches } = functions[name];
+  const { maxScale, retentionSeconds } = environment.functions;
+  const labels = labelsOf(name, reaches);
+  return new Service({
+    metadata: {
+      name,
+      labels,
+      // A new revision takes over bit by bit.
+      annotations: { 'serving.knative.dev/rollout-duration': '60s' },
+    },
+    spec: {
+      template: {
+        metadata: {
+          labels,
+          annotations: {
+            'autoscaling.knative.dev/min-scale': '0',
+            'autoscaling.knative.dev/max-scale': `${maxScale[name]}`,
+            'autoscaling.knative.dev/scale-to-zero-pod-retention-period': `${retentionSeconds}s`,
+            // Requests wait in the activator for a pod; once there is one they go straight to it.
+            'autoscaling.knative.dev/target-burst-capacity': '0',
+          },
+        },
+        spec: {
+          serviceAccountName: name,
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          containerConcurrency: concurrency,
+          timeoutSeconds: seconds,
+          containers: [
+            {
+              name,
+              image: environment.images.functions,
+              imagePullPolicy: 'IfNotPresent',
+              args: [entryOf(name)],
+              // Knative itself gives the program its PORT.
+              ports: [{ containerPort: 8080 }],
+              env: variablesOf(name, environment),
+              resources: plainSize(sizeIn(environment, functions[name])),
+              securityContext: containerSecurity,
+              // 0: as often as it takes at a cold start, by Knative's container. No liveness probe: it would end what only waits for Postgres.
+              readinessProbe: { httpGet: { path: '/healthz', port: 8080 }, periodSeconds: 0, successThreshold: 1 },
+            },
+          ],
+        },
+      },
+    },
+  });
+}
