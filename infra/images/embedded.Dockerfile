@@ -20,9 +20,9 @@ WORKDIR /app
 COPY infra/local/requirements.txt /tmp/
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt \
  # initdb refuses a user without a name.
- && useradd --uid 1000 --no-create-home ai-teacher
+ && useradd --uid 10001 --no-create-home ai-teacher
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /postgres /postgres
 COPY --from=build /bundle ./
 COPY infra/images/embedded/postgres.sh ./
-USER 1000:1000
+USER 10001:10001

@@ -16,7 +16,7 @@ FROM ${NODE_IMAGE}
 WORKDIR /app
 COPY --from=build /bundle ./
 ENV NODE_ENV=production
-USER 1000:1000
+USER 10001:10001
 EXPOSE 8080
 ENTRYPOINT ["node"]
 CMD ["functions/studio/main.js"]

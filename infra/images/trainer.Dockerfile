@@ -35,6 +35,6 @@ RUN python -m trainer.torch.prepare --cache /models && chmod -R a+rX /models && 
 COPY --from=build /bundle ./
 ENV NODE_ENV=production PYTHON=/usr/local/bin/python MODEL_CACHE=/models PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-USER 1000:1000
+USER 10001:10001
 ENTRYPOINT ["node"]
 CMD ["trainer/main.js"]

@@ -1,4 +1,5 @@
-// Installs what `npm start`, `npm test` and `npm run check` need, locked, and does nothing when it is there already. Plain
+// Installs what `npm start`, `npm test` and `npm run check` need, locked, and does nothing when it is there already; with
+// `--packages` the JavaScript packages alone, which is all that `npm run synth` needs. Plain
 // JavaScript on Node's own modules: it runs on the machine's Node before anything is installed.
 // @ts-check
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -62,6 +63,8 @@ once(join(root, 'node_modules/.installed'), digest(['package-lock.json']), 'Inst
   run('npm', ['install', '--no-save', '--loglevel=error']),
 );
 
+if (process.argv.includes('--packages')) process.exit(0);
+
 /** The first Python that is new enough and can make environments. */
 function findPython() {
   const seen = [];
@@ -114,6 +117,17 @@ once(
     writeFileSync(stamps.start, wanted);
   },
 );
+
+if (forTests) {
+  // checkov pins its packages so tightly that they need an environment of their own.
+  const scan = join(venv, 'scan');
+  const requirements = 'test/infra/cluster/requirements.txt';
+  once(join(venv, '.installed-scan'), digest([requirements]), 'Installing what checks manifests …', () => {
+    run(python, ['-m', 'venv', '--clear', '--without-pip', scan]);
+    const packages = ['--require-hashes', '-r', requirements];
+    run(join(venv, 'bin/uv'), ['pip', 'install', '--quiet', '--python', join(scan, 'bin/python'), ...packages]);
+  });
+}
 
 mkdirSync(models, { recursive: true });
 once(

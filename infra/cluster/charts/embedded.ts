@@ -82,7 +82,6 @@ export class Embedded extends Chart {
         ports: [{ name, port, targetPort: k8s.IntOrString.fromNumber(port), ...(nodePort && { nodePort }) }],
       },
     });
-    const probe: k8s.Probe = { tcpSocket: { port: k8s.IntOrString.fromNumber(port) }, periodSeconds: 5 };
     new k8s.KubeStatefulSet(this, name, {
       metadata: { name },
       spec: {
@@ -102,8 +101,8 @@ export class Embedded extends Chart {
                   { name: 'data', mountPath: '/data' },
                   { name: 'tmp', mountPath: '/tmp' },
                 ],
-                readinessProbe: probe,
-                livenessProbe: { ...probe, initialDelaySeconds: 30, failureThreshold: 6 },
+                // No liveness probe: it would end a Postgres that is recovering.
+                readinessProbe: { tcpSocket: { port: k8s.IntOrString.fromNumber(port) }, periodSeconds: 5 },
                 ...rest,
               }),
             ],

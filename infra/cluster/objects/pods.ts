@@ -18,8 +18,8 @@ export const labelsOf = (name: string, reaches: readonly Peer[]) => ({
   ...Object.fromEntries(reaches.map((peer) => [`reaches-${peer}`, 'true'])),
 });
 
-/** User and group of every program; the images' own. */
-const user = 1000;
+/** User and group of every program, the images' own: high, so that it is nobody on the node. */
+const user = 10_001;
 
 /** All that Pod Security `restricted` asks for, and a root that nobody can write to. */
 export const containerSecurity = {
