@@ -35,9 +35,11 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
   opened.defer(torch.close);
   // Both start at once; pictures need not wait for torch, which takes seconds to import.
   const warm = torch.hello();
-  warm.catch((error) => log.error({ err: error }, 'training will not work'));
+  warm.then(
+    (train) => log.info({ train }, 'ready to train'),
+    (error) => log.error({ err: error }, 'training will not work'),
+  );
   log.info({ ingest: await decoder.hello() }, 'ready for pictures');
-  void warm.then((train) => log.info({ train }, 'ready to train'));
 
   const pictures = createPictures(decoder, { pixels: settings.IMAGE_PIXELS, log });
   const handOver = new AbortController();

@@ -7,6 +7,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   rm -rf "$PGDATA"
   printf %s "$POSTGRES_PASSWORD" > /tmp/password
   "$bin/initdb" --pgdata "$PGDATA" --username ai_teacher --pwfile /tmp/password --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8
+  # Who reaches this at all is up to the network policies.
+  echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
   rm /tmp/password
 fi
 # SIGINT is its fast shutdown; Kubernetes sends SIGTERM, which would wait for every client to go.
