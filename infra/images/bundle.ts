@@ -3,7 +3,7 @@
  * chunks, imported when needed: a program that starts reads kilobytes, not a tree of packages. Only packages with machine code
  * stay packages, cut down to this platform.
  */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -42,6 +42,8 @@ async function bundle(out: string, entryPoints: string[]): Promise<void> {
     format: 'esm',
     platform: 'node',
     target: 'node24',
+    // Modules where a package has them: a CommonJS one that is imported when needed arrives without its names.
+    mainFields: ['module', 'main'],
     minifySyntax: true,
     minifyWhitespace: true,
     // Names stay, so that an error in a log can be read.
@@ -74,4 +76,4 @@ const [out, ...entries] = process.argv.slice(2);
 if (!out || entries.length === 0) throw new Error('usage: node infra/images/bundle.ts OUT ENTRY.ts...');
 mkdirSync(out, { recursive: true });
 await bundle(out, entries);
-console.log(`${entries.length} programs in ${out}; ${readFileSync(join(out, 'package.json'), 'utf8')}`);
+console.log(`${entries.length} programs in ${out}`);

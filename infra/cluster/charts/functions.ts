@@ -55,8 +55,9 @@ function service(name: FunctionName, environment: Environment): Service {
             'autoscaling.knative.dev/min-scale': '0',
             'autoscaling.knative.dev/max-scale': `${maxScale[name]}`,
             'autoscaling.knative.dev/scale-to-zero-pod-retention-period': `${retentionSeconds}s`,
-            // Requests wait in the activator for a pod; once there is one they go straight to it.
-            'autoscaling.knative.dev/target-burst-capacity': '0',
+            // The activator stays in front of every pod: else a request has passed one proxy more at a cold start than at a warm one, and
+            // whom X-Forwarded-For names (TRUSTED_PROXIES) would be a matter of luck, or of whoever writes the header.
+            'autoscaling.knative.dev/target-burst-capacity': '-1',
           },
         },
         spec: {
