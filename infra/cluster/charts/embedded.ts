@@ -67,21 +67,24 @@ export class Embedded extends Chart {
     });
   }
 
-  /** A server with a volume, one pod, a Service of its name. */
+  /** A server with a volume: one pod, at its name; at a port of the node too, where browsers come. */
   private addServer(
     name: string,
     port: number,
     rest: Pick<k8s.Container, 'image' | 'command' | 'env'>,
     nodePort?: number,
   ): void {
-    new k8s.KubeService(this, `${name}-service`, {
-      metadata: { name },
-      spec: {
-        type: nodePort ? 'NodePort' : 'ClusterIP',
-        selector: selectorOf(name),
-        ports: [{ name, port, targetPort: k8s.IntOrString.fromNumber(port), ...(nodePort && { nodePort }) }],
-      },
-    });
+    const service = (serviceName: string, spec: Partial<k8s.ServiceSpec>, ofNode?: { nodePort: number }) =>
+      new k8s.KubeService(this, `${serviceName}-service`, {
+        metadata: { name: serviceName },
+        spec: {
+          selector: selectorOf(name),
+          ports: [{ name, port, targetPort: k8s.IntOrString.fromNumber(port), ...ofNode }],
+          ...spec,
+        },
+      });
+    service(name, { clusterIp: 'None' });
+    if (nodePort) service(`${name}-browsers`, { type: 'NodePort' }, { nodePort });
     new k8s.KubeStatefulSet(this, name, {
       metadata: { name },
       spec: {

@@ -20,8 +20,11 @@ const name = 'trainer';
 /** Seconds beyond the hand-over for what comes after it: connections, the children. */
 export const closingSeconds = 15;
 
-/** Messages for which one more trainer comes: pictures are many and cheap, trainings few and dear. */
-const queueLength = { uploads: 1000, training: 5 };
+/**
+ * Messages for which one more trainer comes. A worker takes thousands of pictures; of trainings, what it does in about a minute, less than a node
+ * takes to come. A project that still changes has several messages under way and trains once.
+ */
+const queueLength = { uploads: 1000, training: 20 };
 
 const gibibytes = (count: number) => k8s.Quantity.fromString(`${count}Gi`);
 

@@ -1,6 +1,6 @@
 /** Clusters as tests look at them. */
 import { readFileSync } from 'node:fs';
-import { ApiObject, JsonPatch, Testing } from 'cdk8s';
+import { ApiObject, Testing } from 'cdk8s';
 import { createCluster } from '../../../infra/cluster/cluster.ts';
 import type { Environment } from '../../../infra/cluster/environment.ts';
 import local from '../../../infra/cluster/environments/local.ts';
@@ -28,4 +28,3 @@ export function synthesize(environment: Environment, change: (find: Find) => voi
 }
 
 export type Find = (kind: string, name: string) => ApiObject;
-export { JsonPatch };
