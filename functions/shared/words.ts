@@ -27,7 +27,7 @@ export const projectStatuses = ['collecting', 'training', 'waiting', 'failed', '
 export type ProjectStatus = (typeof projectStatuses)[number];
 
 /** The backbones that a worker brings along; the first is taken when nobody chooses. */
-export const backbones = ['efficientnet-lite0', 'efficientnet-lite2'] as const;
+export const backbones = ['efficientnet-lite0', 'efficientnet-lite2', 'efficientnet-lite0-lite2'] as const;
 export type Backbone = (typeof backbones)[number];
 export const defaultBackbone: Backbone = backbones[0];
 

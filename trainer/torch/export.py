@@ -1,7 +1,8 @@
 """The files of a model, and the proof that they all say the same.
 
 ``model.onnx``: raw pixels in, calibrated probabilities out; resize and normalisation are inside. ``model.pt``: plain tensors
-and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network that it names.
+and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network that it names (of several, see
+network.py). ``model.pt2``: ``torch.export.load(path).module()`` takes and gives what the ONNX does.
 """
 
 import json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 artifact_types = {
     "model.pt": "application/octet-stream",
+    "model.pt2": "application/octet-stream",
     "model.onnx": "application/octet-stream",
     "labels.txt": "text/plain; charset=utf-8",
     "report.json": "application/json",
@@ -62,7 +64,7 @@ def write_checkpoint(
     state["classifier.bias"] = torch.tensor(head.bias, dtype=torch.float32)
     checkpoint = {
         "format": 1,
-        "backbone": {"name": backbone.name, "timm": backbone.timm, "license": backbone.license},
+        "backbone": {"name": backbone.name, "timm": timm_names(backbone), "license": backbone.license},
         "classes": classes,
         "preprocessing": {
             "input": "uint8 RGB, the whole picture, upright",
@@ -74,6 +76,35 @@ def write_checkpoint(
         "state_dict": state,
     }
     torch.save(checkpoint, path)
+
+
+def timm_names(backbone: Backbone) -> str | list[str]:
+    names = [part.timm for part in backbone.parts]
+    return names[0] if len(names) == 1 else names
+
+
+def write_program(path: Path, program: "torch.export.ExportedProgram", head: Head, classes: list[str]) -> None:
+    """Puts the head into the backbone's exported program, made by prepare.py: nothing is traced again.
+
+    The program is changed by that; the next head is put in its place. Only the last nodes know the number of classes, by the
+    sizes that the file tells of them.
+    """
+    import torch
+
+    weights = {"weight": head.weight, "bias": head.bias}
+    before = program.state_dict["network.classifier.weight"].shape[0]
+    for name, values in weights.items():
+        tensor = torch.tensor(values, dtype=torch.float32)
+        program.state_dict[f"network.classifier.{name}"] = torch.nn.Parameter(tensor, requires_grad=False)
+    after_head = False
+    for node in program.graph.nodes:
+        told = node.meta.get("val")
+        if node.name in ("p_network_classifier_weight", "p_network_classifier_bias"):
+            node.meta["val"] = told.new_empty((len(classes), *told.shape[1:]))
+        after_head = after_head or any(one.name == "p_network_classifier_weight" for one in node.all_input_nodes)
+        if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
+            node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
+    torch.export.save(program, path, extra_files={"classes.json": json.dumps(classes, ensure_ascii=False)})
 
 
 def write_labels(path: Path, classes: list[str]) -> None:
@@ -95,14 +126,16 @@ def open_checkpoint(path: Path):
 
     The network is made without weights, and all of them have to come from the file.
     """
-    import timm
     import torch
     from torch.nn.functional import interpolate
 
+    from .network import make_network
+
     checkpoint = torch.load(path, weights_only=True)
     preprocessing = checkpoint["preprocessing"]
+    names = checkpoint["backbone"]["timm"]
     with torch.device("meta"):
-        network = timm.create_model(checkpoint["backbone"]["timm"], num_classes=len(checkpoint["classes"]))
+        network = make_network([names] if isinstance(names, str) else names, len(checkpoint["classes"]))
     network.load_state_dict(checkpoint["state_dict"], assign=True)
     network.eval()
 
@@ -112,6 +145,19 @@ def open_checkpoint(path: Path):
         with torch.inference_mode():
             logits = network((resized - preprocessing["mean"]) / preprocessing["scale"])
             return logits.softmax(dim=1)[0].numpy()
+
+    return run
+
+
+def open_program(path: Path):
+    """The exported file as others load it: pixels [H, W, 3] -> probabilities [classes]."""
+    import torch
+
+    module = torch.export.load(path).module()
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(torch.from_numpy(pixels.copy())[None])[0].numpy()
 
     return run
 

@@ -2,17 +2,19 @@
 
     python -m trainer.torch.prepare --cache .data/models [BACKBONE ...]
 
-Three ONNX files for a backbone, from the weights that a locked package brings:
+Four files for a backbone, from the weights that a locked package brings, three of them ONNX:
 
 - ``preprocess``: uint8 RGB [N, H, W, 3] of any size -> float32 [N, 3, side, side];
 - ``embed``: that -> float32 embeddings [N, features];
-- ``classify``: pixels -> probabilities, both joined with a head whose weights are put in for each model (export.py).
+- ``classify``: pixels -> probabilities, both joined with a head whose weights are put in for each model (export.py);
+- ``program``: the same by ``torch.export``, as a ``.pt2``.
 
 So the trainer, every export and predict prepare a picture by the same graph.
 """
 
 import argparse
 import fcntl
+import io
 import os
 from pathlib import Path
 
@@ -21,7 +23,8 @@ import onnx
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from .backbone import Backbone, find_backbone, load_network, prepared_path, registry
+from .backbone import Backbone, find_backbone, graphs, load_network, prepared_path, registry
+from .network import FromPixels
 
 opset = 18
 # Names of the parts of the joined graph that export.py replaces.
@@ -43,7 +46,7 @@ def main() -> None:
 
 def prepare(cache: Path, backbone: Backbone) -> None:
     """Makes what is missing; a file appears complete or not at all."""
-    if all(prepared_path(cache, backbone, graph).exists() for graph in ("preprocess", "embed", "classify")):
+    if all(prepared_path(cache, backbone, graph).exists() for graph in graphs):
         return
     preprocess = preprocess_graph(backbone)
     embed = embed_graph(backbone)
@@ -51,10 +54,16 @@ def prepare(cache: Path, backbone: Backbone) -> None:
     classify = compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
     for name, graph in {"preprocess": preprocess, "embed": embed, "classify": classify}.items():
         onnx.checker.check_model(graph)
-        path = prepared_path(cache, backbone, name)
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(graph.SerializeToString())
-        partial.rename(path)
+        keep(prepared_path(cache, backbone, name), graph.SerializeToString())
+    program = io.BytesIO()
+    torch.export.save(program_graph(backbone), program)
+    keep(prepared_path(cache, backbone, "program"), program.getvalue())
+
+
+def keep(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(data)
+    partial.rename(path)
 
 
 def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
@@ -103,6 +112,18 @@ def embed_graph(backbone: Backbone) -> onnx.ModelProto:
     # Joined graphs need one version of the format.
     proto.ir_version = 10
     return proto
+
+
+def program_graph(backbone: Backbone) -> torch.export.ExportedProgram:
+    """Pixels to probabilities with a head of two classes and zeros; zeros as example too, for it is kept in the file."""
+    whole = FromPixels(load_network(backbone, classes=2), backbone.side, backbone.mean, backbone.scale)
+    for parameter in whole.parameters():
+        parameter.requires_grad_(False)
+    torch.nn.init.zeros_(whole.network.classifier.weight)
+    torch.nn.init.zeros_(whole.network.classifier.bias)
+    sizes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(("N", "H", "W"))}
+    example = torch.zeros(2, 48, 64, 3, dtype=torch.uint8)
+    return torch.export.export(whole.eval(), (example,), dynamic_shapes={"pixels": sizes})
 
 
 def head_graph(backbone: Backbone) -> onnx.ModelProto:

@@ -29,7 +29,7 @@ import onnxruntime
 import torch
 
 from . import export
-from .backbone import Backbone, find_backbone, load_network, registry
+from .backbone import Backbone, find_backbone, graph_path, load_network, registry
 from .errors import BadInput, reading
 from .evaluate import Evaluation, confusion, evaluate
 from .head import Head, fit
@@ -48,9 +48,11 @@ class Train:
         # busy cores take ten times as long as one alone.
         torch.set_num_threads(threads if device == "cuda" else 1)
         self.networks: dict[str, torch.nn.Module] = {}
+        self.programs: dict[str, torch.export.ExportedProgram] = {}
         # What the first run would wait for: the network's definition, and torch's own first steps.
         default = next(iter(registry.values()))
         network = self.network(default)
+        self.program(default)
         with torch.inference_mode():
             network(torch.zeros(1, 3, default.side, default.side))
 
@@ -59,6 +61,12 @@ class Train:
         if backbone.name not in self.networks:
             self.networks[backbone.name] = load_network(backbone)
         return self.networks[backbone.name]
+
+    def program(self, backbone: Backbone) -> torch.export.ExportedProgram:
+        """Converted once when it was prepared; opened with its first use and kept, for the heads that are put in."""
+        if backbone.name not in self.programs:
+            self.programs[backbone.name] = torch.export.load(graph_path(self.cache, backbone, "program"))
+        return self.programs[backbone.name]
 
     def __call__(self, params: dict[str, Any], event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         request = read(params)
@@ -82,6 +90,7 @@ class Train:
         done("fit", 60)
         network = self.network(backbone)
         export.write_checkpoint(out / "model.pt", backbone, network, head, classes)
+        export.write_program(out / "model.pt2", self.program(backbone), head, classes)
         export.write_onnx(out / "model.onnx", self.cache, backbone, head, classes)
         export.write_labels(out / "labels.txt", classes)
         done("export", 80)
@@ -109,6 +118,7 @@ class Train:
         pictures = [(open_picture(path, 1_000_000_000).pixels, embeddings[row]) for row, path in check]
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt"),
+            "model.pt2": export.open_program(out / "model.pt2"),
             "model.onnx": export.open_onnx(out / "model.onnx"),
         }
         return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}
