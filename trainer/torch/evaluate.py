@@ -49,23 +49,31 @@ def evaluate(embeddings: np.ndarray, labels: np.ndarray, classes: int, seed: int
     temperature = calibrate(logits, labels[rows])
     probabilities = softmax(logits / temperature)
     right = probabilities.argmax(axis=1) == labels[rows]
+    accuracy = stated(right, groups[rows], method, len(np.unique(folds)))
+    return Evaluation(strength, temperature, unknown_threshold(probabilities, right), rows, probabilities, accuracy)
+
+
+def stated(right: np.ndarray, groups: np.ndarray, method: str, folds: int) -> dict:
+    """The accuracy as in the report, of pictures that were judged: whether rightly, and the near-duplicates' group of each."""
     value = float(right.mean())
-    sizes = np.bincount(groups[rows])
+    sizes = np.bincount(groups)
     # Copies of one picture are right or wrong together, so they count as one (Kish 1965, effective sample size); and heads of
     # overlapping folds are not independent: four fifths, the share that each learned from, is what made 95 % true here.
     low, high = wilson(value, 0.8 * sizes.sum() ** 2 / (sizes**2).sum())
-    accuracy = {
+    return {
         "value": value,
         "low": low,
         "high": high,
         "method": method,
-        "folds": int(len(np.unique(folds))),
-        "images": int(len(rows)),
+        "folds": int(folds),
+        "images": int(len(right)),
         "groups": int((sizes > 0).sum()),
     }
+
+
+def unknown_threshold(probabilities: np.ndarray, right: np.ndarray) -> float | None:
     confident = probabilities.max(axis=1)[right]
-    unknown_below = float(np.quantile(confident, lost_to_unknown)) if len(confident) >= 20 else None
-    return Evaluation(strength, temperature, unknown_below, rows, probabilities, accuracy)
+    return float(np.quantile(confident, lost_to_unknown)) if len(confident) >= 20 else None
 
 
 def rotate(embeddings: np.ndarray) -> np.ndarray:

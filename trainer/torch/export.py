@@ -18,6 +18,7 @@ from .head import Head, softmax
 from .prepare import head_bias, head_weight
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
 artifact_types = {
@@ -29,12 +30,17 @@ artifact_types = {
 }
 
 
-def write_onnx(path: Path, cache: Path, backbone: Backbone, head: Head, classes: list[str]) -> None:
-    """Puts the head into the backbone's graph: the backbone was converted once, long before."""
+def backbone_graph(cache: Path, backbone: Backbone) -> "onnx.ModelProto":
+    """Pixels to probabilities, waiting for a head: the backbone was converted once, long before."""
     import onnx
+
+    return onnx.load(graph_path(cache, backbone, "classify"))
+
+
+def write_onnx(path: Path, model: "onnx.ModelProto", backbone: Backbone, head: Head, classes: list[str]) -> None:
+    """Puts the head into the graph."""
     from onnx import helper, numpy_helper
 
-    model = onnx.load(graph_path(cache, backbone, "classify"))
     weights = {head_weight: head.weight.astype(np.float32), head_bias: head.bias.astype(np.float32)}
     for constant in model.graph.initializer:
         if constant.name in weights:
@@ -83,14 +89,23 @@ def timm_names(backbone: Backbone) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
-def write_program(path: Path, program: "torch.export.ExportedProgram", head: Head, classes: list[str]) -> None:
-    """Puts the head into the backbone's exported program, made by prepare.py: nothing is traced again.
+def write_program(
+    path: Path,
+    program: "torch.export.ExportedProgram",
+    network: "torch.nn.Module",
+    head: Head,
+    classes: list[str],
+) -> None:
+    """Puts the network's weights and the head into the backbone's exported program, made by prepare.py: nothing is traced again.
 
     The program is changed by that; the next head is put in its place. Only the last nodes know the number of classes, by the
     sizes that the file tells of them.
     """
     import torch
 
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("classifier"):
+            program.state_dict[f"network.{name}"] = kept(tensor, program.state_dict[f"network.{name}"])
     weights = {"weight": head.weight, "bias": head.bias}
     before = program.state_dict["network.classifier.weight"].shape[0]
     for name, values in weights.items():
@@ -105,6 +120,13 @@ def write_program(path: Path, program: "torch.export.ExportedProgram", head: Hea
         if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
             node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
     torch.export.save(program, path, extra_files={"classes.json": json.dumps(classes, ensure_ascii=False)})
+
+
+def kept(tensor: "torch.Tensor", before: "torch.Tensor") -> "torch.Tensor":
+    """A parameter where there was one, else a buffer."""
+    import torch
+
+    return torch.nn.Parameter(tensor, requires_grad=False) if isinstance(before, torch.nn.Parameter) else tensor
 
 
 def write_labels(path: Path, classes: list[str]) -> None:

@@ -39,6 +39,10 @@ class FromPixels(nn.Module):
         self.network, self.side, self.mean, self.scale = network, side, mean, scale
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.embed(pixels).softmax(dim=1)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """What the network gives: logits, or embeddings where it has no head."""
         planes = pixels.permute(0, 3, 1, 2).float()
         resized = interpolate(planes, size=(self.side, self.side), mode="bilinear", antialias=True)
-        return self.network((resized - self.mean) / self.scale).softmax(dim=1)
+        return self.network((resized - self.mean) / self.scale)

@@ -49,9 +49,8 @@ def prepare(cache: Path, backbone: Backbone) -> None:
     if all(prepared_path(cache, backbone, graph).exists() for graph in graphs):
         return
     preprocess = preprocess_graph(backbone)
-    embed = embed_graph(backbone)
-    joined = compose.merge_models(preprocess, embed, io_map=[("prepared", "prepared")])
-    classify = compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+    embed = embed_graph(backbone, load_network(backbone))
+    classify = classify_graph(backbone, preprocess, embed)
     for name, graph in {"preprocess": preprocess, "embed": embed, "classify": classify}.items():
         onnx.checker.check_model(graph)
         keep(prepared_path(cache, backbone, name), graph.SerializeToString())
@@ -94,9 +93,13 @@ def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
     )
 
 
-def embed_graph(backbone: Backbone) -> onnx.ModelProto:
+def classify_graph(backbone: Backbone, preprocess: onnx.ModelProto, embed: onnx.ModelProto) -> onnx.ModelProto:
+    joined = compose.merge_models(preprocess, embed, io_map=[("prepared", "prepared")])
+    return compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+
+
+def embed_graph(backbone: Backbone, network: torch.nn.Module) -> onnx.ModelProto:
     """The network without a head, by torch's exporter; zeros as example, for an exporter may keep what it is shown."""
-    network = load_network(backbone)
     example = torch.zeros(2, 3, backbone.side, backbone.side)
     exported = torch.onnx.export(
         network,

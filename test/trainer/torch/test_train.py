@@ -167,7 +167,8 @@ def test_names_of_classes_are_only_names(train, training):
 @pytest.mark.parametrize(
     ("differing", "expected"),
     [
-        pytest.param({"stage": "fine-tune"}, "head", id="stage"),
+        pytest.param({"stage": "dream"}, "head", id="stage"),
+        pytest.param({"stage": "fine-tune"}, "pictures", id="no originals"),
         pytest.param({"backbone": "resnet-1"}, "efficientnet-lite0", id="backbone"),
         pytest.param({"classes": ["one"]}, "two classes", id="one class"),
         pytest.param({"images": [{"id": "x", "class": 0}]}, "embeddings", id="rows"),
