@@ -53,16 +53,20 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
       .for('update');
     if (!project) return { kind: 'nothing' };
 
-    const [waiting] = await transaction
+    const [oldest] = await transaction
       .select({
         id: runs.id,
         state: runs.state,
+        stage: runs.stage,
         seconds: sql<number>`extract(epoch from ${runs.leaseExpiresAt} - clock_timestamp())::float8`,
       })
       .from(runs)
       .where(and(eq(runs.projectId, projectId), sql`${runs.state} in ('running', 'queued')`))
-      .orderBy(sql`${runs.state} = 'queued'`, asc(runs.createdAt))
+      .orderBy(sql`${runs.state} = 'queued'`, sql`${runs.stage} = 'fine-tune'`, asc(runs.createdAt))
       .limit(1);
+    // Fine-tuning waits until the learner's changes have their quick model; who trains that knocks for it again.
+    const later = oldest?.state === 'queued' && oldest.stage === 'fine-tune' && project.seconds !== null;
+    const waiting = later ? undefined : oldest;
     if (waiting?.state === 'running' && waiting.seconds > 0) return { kind: 'busy', seconds: waiting.seconds };
     if (!waiting && project.seconds === null) return { kind: 'nothing' };
     if (!waiting && !project.due) return { kind: 'early', seconds: project.seconds ?? 0 };
@@ -108,7 +112,7 @@ async function lastBackbone(queries: Queries, projectId: string): Promise<string
   const [last] = await queries
     .select({ backbone: runs.backbone })
     .from(runs)
-    .where(and(eq(runs.projectId, projectId), eq(runs.automatic, false)))
+    .where(and(eq(runs.projectId, projectId), eq(runs.automatic, false), eq(runs.stage, 'head')))
     .orderBy(sql`${runs.createdAt} desc`)
     .limit(1);
   return last?.backbone ?? defaultBackbone;

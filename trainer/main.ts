@@ -60,7 +60,17 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
       queueUrl: settings.TRAINING_QUEUE_URL,
       // The child trains one run at a time; other workers take what waits.
       concurrency: 1,
-      handle: createTrain({ postgres, bucket, queues, pictures, torch, settings, handOver: handOver.signal, log }),
+      handle: createTrain({
+        postgres,
+        bucket,
+        queues,
+        pictures,
+        torch,
+        settings,
+        handOver: handOver.signal,
+        stopping,
+        log,
+      }),
     }),
   ]);
 });

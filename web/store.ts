@@ -39,6 +39,7 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
     const busy =
       project &&
       (['waiting', 'training'].includes(project.status) ||
+        ['queued', 'running'].includes(project.run?.state ?? '') ||
         project.classes.some(({ images }) => images.pending > 0) ||
         batches.some((batch) => batch.sent + batch.failed.length < batch.total));
     if ((busy || view.trouble === 'offline') && !document.hidden) timer = setTimeout(refresh, busyEvery);

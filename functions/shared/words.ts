@@ -19,8 +19,8 @@ export type ImageState = (typeof imageStates)[number];
 export const runStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded'] as const;
 export type RunState = (typeof runStates)[number];
 
-/** What a run can be asked to do. */
-export const stages = ['head'] as const;
+/** What a run can be asked to do: a classifier on frozen embeddings, or the network itself, where that makes it better. */
+export const stages = ['head', 'fine-tune'] as const;
 export type Stage = (typeof stages)[number];
 
 export const projectStatuses = ['collecting', 'training', 'waiting', 'failed', 'ready'] as const;

@@ -32,8 +32,8 @@ most_epochs = {"cuda": 40, "cpu": 8}
 # Epochs without a better one after which it ends.
 patience = 6
 # Of the newest layers; each stage below learns by this share of the one above (Howard and Ruder 2018).
-rate, rate_below = 3e-4, 0.6
-head_rate = 1e-3
+rate, rate_below = 1e-4, 0.6
+head_rate = 3e-4
 weight_decay = 0.02
 # Of the average of weights (Polyak and Juditsky 1992), reached slowly so that the start does not weigh on it.
 average = 0.98
@@ -156,7 +156,7 @@ class FineTune:
             self.save(checkpoint)
             each = tuning.seconds / tuning.epoch
             told(
-                max(tuning.epoch / most, tuning.seconds / seconds),
+                min(1, max(tuning.epoch / most, tuning.seconds / seconds)),
                 min(seconds - tuning.seconds, each * (most - tuning.epoch)),
             )
         self.averaged.load_state_dict(self.best)

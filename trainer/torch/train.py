@@ -157,7 +157,7 @@ class Train:
             for one in (softmax(rival.logits(embeddings[sides.judge])), probabilities)
         ]
         better = worth[1]["accuracy"] >= worth[0]["accuracy"] and worth[1]["loss"] < worth[0]["loss"]
-        network = tuning.averaged.to("cpu", memory_format=torch.contiguous_format)
+        network = tuning.averaged.cpu()
         weight, bias = (getattr(network.classifier, one).detach().double().numpy() for one in ("weight", "bias"))
         network.classifier = torch.nn.Identity()
         told = {
@@ -174,6 +174,8 @@ class Train:
         backbone, classes, out, head = request.backbone, request.classes, request.out, learned.head
         tuned = request.stage == "fine-tune"
         if tuned:
+            # As a GPU liked them, tensors lie otherwise in memory, and would be written so.
+            learned.network.to("cpu", memory_format=torch.contiguous_format)
             embed = prepare.embed_graph(backbone, learned.network)
             graph = prepare.classify_graph(backbone, prepare.preprocess_graph(backbone), embed)
         else:
