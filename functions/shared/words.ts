@@ -111,6 +111,8 @@ export interface Report {
   accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };
   /** Rows: what an image is; columns: what the model said of it, held-out counts. */
   confusion: number[][];
+  /** Of a fine-tuning: whether it was better than the head, and so became a model. */
+  fineTune?: { better: boolean };
   [more: string]: unknown;
 }
 
