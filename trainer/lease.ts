@@ -20,6 +20,8 @@ export interface Lease {
   revision: number;
   stage: Stage;
   backbone: string;
+  /** Seconds that it was due or queued before a worker took it. */
+  waited: number;
 }
 
 export type Taken =
@@ -59,6 +61,7 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
         state: runs.state,
         stage: runs.stage,
         seconds: sql<number>`extract(epoch from ${runs.leaseExpiresAt} - clock_timestamp())::float8`,
+        waited: sql<number>`extract(epoch from clock_timestamp() - ${runs.createdAt})::float8`,
       })
       .from(runs)
       .where(and(eq(runs.projectId, projectId), sql`${runs.state} in ('running', 'queued')`))
@@ -103,7 +106,8 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
           .returning();
     if (!run) return { kind: 'nothing' };
     const { id: runId, attempt, revision, stage, backbone } = run;
-    return { kind: 'taken', lease: { runId, projectId, attempt, revision, stage, backbone } };
+    const waited = Math.max(0, waiting ? waiting.waited : -(project.seconds ?? 0));
+    return { kind: 'taken', lease: { runId, projectId, attempt, revision, stage, backbone, waited } };
   });
 }
 

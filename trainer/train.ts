@@ -18,6 +18,7 @@ import { type Dataset, readDataset } from './dataset.ts';
 import { type EmbeddingStore, readEmbeddings } from './embeddings.ts';
 import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, writeProgress } from './lease.ts';
 import { publishModel, type Trained } from './publish.ts';
+import { stopwatch } from './stopwatch.ts';
 import { type Torch, TorchError } from './torch.ts';
 import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
 
@@ -95,11 +96,14 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
     const dataset = await readDataset(postgres.db, lease.projectId);
     if (dataset.classes.length < 2) throw new TorchError('too-few-images', 'Fewer than two classes have two pictures.');
     const embeddings = join(scratch, 'embeddings.f32');
+    const clock = stopwatch({ queue: lease.waited });
     const { images, vectors } = await readEmbeddings(training, lease, dataset, scratch, signal);
+    clock.lap('embed');
     const check = await downloadSome(bucket, lease.projectId, images, scratch, signal);
     await pipeline(Readable.from(vectors), createWriteStream(embeddings));
     const out = join(scratch, 'out');
     const tuning = lease.stage === 'fine-tune' && (await prepareTuning(training, lease, images, scratch, signal));
+    clock.lap('download');
     const trained = await torch
       .request<Step, Trained>(
         'train',
@@ -133,7 +137,8 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
         throw error;
       });
     signal.throwIfAborted();
-    return await publishModel(postgres, lease, dataset, trained, out);
+    clock.lap('learn');
+    return await publishModel(postgres, lease, dataset, trained, out, clock);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

@@ -111,6 +111,10 @@ export interface Report {
   accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };
   /** Rows: what an image is; columns: what the model said of it, held-out counts. */
   confusion: number[][];
+  /** What would help most; trainer/torch/report.py lists the codes. */
+  next?: { code: string; params: Detail['params'] };
+  /** Of each part of the run. */
+  seconds?: Record<string, number>;
   /** Of a fine-tuning: whether it was better than the head, and so became a model. */
   fineTune?: { better: boolean };
   [more: string]: unknown;

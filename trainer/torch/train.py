@@ -17,8 +17,13 @@ The report (``report.json``):
     temperature, strength: of the head
     unknownBelow: confidence under which the answer is "I don't know", or null
     suspects: [{image, class, said, probability}], pictures that may be in the wrong class
+    hardest: [{image, class, said, loss}], pictures of the highest loss, wrong or nearly so
+    duplicates: [[image]], pictures that are all but the same, the largest groups first
+    curve: [{images, accuracy}], accuracy by the number of pictures learned from, as the head grew
+    next: {code, params}, what would help most: see report.py
     certificate: {images, formats: {name: {maxDifference}}}, each file against the trainer on the learner's own pictures
-    seconds: {fit, evaluate, export, check}, and {read, tune} of a fine-tuning
+    seconds: {fit, evaluate, export, check}, and {read, tune} of a fine-tuning; the run's own report adds {queue (due or queued
+        until a worker took it), embed (of what was not cached), download, learn (all that is done here), store}
     fineTune (of that stage): {better, images: {learn, stop, judge}, head: {loss, accuracy}, network: {loss, accuracy}, both
         on the judging pictures; epochs, bestEpoch, batch, resumed, seconds, device, precision, curve: [{epoch, seconds,
         learned (mean loss), loss, accuracy}], of the pictures that say when to stop}
@@ -151,7 +156,9 @@ class Train:
         right = probabilities.argmax(axis=1) == labels[sides.judge]
         accuracy = stated(right, groups[sides.judge], "held-out", len(np.unique(folds)))
         unknown_below = unknown_threshold(probabilities, right)
-        evaluation = Evaluation(strength, temperature, unknown_below, sides.judge, probabilities, accuracy)
+        evaluation = Evaluation(
+            strength, temperature, unknown_below, sides.judge, probabilities, accuracy, groups, curve=[]
+        )
         worth = [
             worth_of(one, labels[sides.judge])
             for one in (softmax(rival.logits(embeddings[sides.judge])), probabilities)

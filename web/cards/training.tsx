@@ -1,6 +1,6 @@
 /** The second card: what is going on, and how good the model is. */
 import { useEffect, useState } from 'preact/hooks';
-import type { Project, Report, Run } from '#shared/words.ts';
+import type { Detail, Project, Report, Run } from '#shared/words.ts';
 import { api } from '../api.ts';
 import type { Store } from '../store.ts';
 import { sentenceOf, useStrings } from '../strings/index.ts';
@@ -84,6 +84,18 @@ function useReport(project: Project | null): Report | null {
   return run && model && run.id === model.runId ? run.report : null;
 }
 
+/** A report that is older than its advice has none, and one that is newer than this page may have another. */
+function NextStep({ code, params }: { code: string; params: Detail['params'] }) {
+  const strings = useStrings();
+  const sentence = strings.next[code]?.(params);
+  if (!sentence) return null;
+  return (
+    <p class="next-step">
+      <strong>{strings.nextTitle}</strong> {sentence}
+    </p>
+  );
+}
+
 function Tuning({ run }: { run: Run }) {
   const strings = useStrings();
   const { percent, secondsLeft } = run.progress;
@@ -117,6 +129,7 @@ function Accuracy({ report }: { report: Report }) {
       <meter min={0} max={1} low={0.6} high={0.85} optimum={1} value={value} aria-label={`${percent(value)} %`} />
       <p>{strings.accuracyExplained}</p>
       <p class="hint">{strings.accuracyRange(percent(low), percent(high))}</p>
+      {report.next && <NextStep {...report.next} />}
       <Confusion classes={report.classes.map(({ name }) => name)} counts={report.confusion} />
     </div>
   );

@@ -64,6 +64,19 @@ export const en = {
   accuracyRange: (low: number, high: number) =>
     `With pictures like these, expect between ${low} % and ${high} %. More pictures make this surer.`,
   accuracyUnknown: 'Too few pictures to tell how good it is. Add some more.',
+  nextTitle: 'What helps now:',
+  next: {
+    'more-pictures': ({ class: name, images }: Params) =>
+      `“${name}” has only ${pictures(Number(images))}. Add some more.`,
+    'different-pictures': ({ class: name }: Params) =>
+      `The pictures of “${name}” are nearly all alike. Add some from elsewhere, from other sides or in other light.`,
+    'check-pictures': () =>
+      'Some pictures may be in the wrong class. Have a look at those that it took for something else.',
+    'tell-apart': ({ class: name, said }: Params) =>
+      `It mixes up “${name}” and “${said}”. Add pictures of both that show how they differ.`,
+    'more-of-all': () => 'It still gets better with every picture. Add more of each class.',
+    try: () => 'It is good at this. Try it on something it has never seen.',
+  } as Record<string, (params: Params) => string>,
   mixedUp: 'What it mixes up',
   mixesUp: (what: string, said: string, count: number) => `It took ${pictures(count)} of “${what}” for “${said}”.`,
   mixesUpNothing: 'Nothing: it told them all apart.',

@@ -65,6 +65,18 @@ export const ko: Strings = {
   accuracyRange: (low, high) =>
     `이런 사진이라면 ${low} %에서 ${high} % 사이로 맞힐 거예요. 사진이 많을수록 더 확실해져요.`,
   accuracyUnknown: '얼마나 잘하는지 알기에는 사진이 너무 적어요. 조금 더 넣어 주세요.',
+  nextTitle: '이렇게 해 보세요:',
+  next: {
+    'more-pictures': ({ class: name, images }: Params) =>
+      `‘${name}’에는 사진이 ${images}장뿐이에요. 조금 더 넣어 주세요.`,
+    'different-pictures': ({ class: name }: Params) =>
+      `‘${name}’ 사진이 거의 다 비슷해요. 다른 곳, 다른 쪽, 다른 빛에서 찍은 사진을 넣어 주세요.`,
+    'check-pictures': () => '다른 클래스에 들어간 사진이 있을지 몰라요. 다르게 대답한 사진을 살펴보세요.',
+    'tell-apart': ({ class: name, said }: Params) =>
+      `‘${name}’과(와) ‘${said}’을(를) 헷갈려요. 무엇이 다른지 보이는 사진을 둘 다 넣어 주세요.`,
+    'more-of-all': () => '사진이 늘수록 아직 더 나아져요. 클래스마다 더 넣어 주세요.',
+    try: () => '아주 잘해요. 한 번도 본 적 없는 것을 보여 주세요.',
+  },
   mixedUp: '헷갈린 것',
   mixesUp: (what, said, count) => `‘${what}’ ${pictures(count)}을 ‘${said}’${quotedAfter(said)} 했어요.`,
   mixesUpNothing: '하나도 없어요. 모두 구별했어요.',
