@@ -26,6 +26,7 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
     threads: settings.THREADS,
     cache: settings.MODEL_CACHE,
     device: settings.DEVICE,
+    gpuMemory: settings.GPU_MEMORY,
     log,
   };
   // Two children: a picture that crashes its decoder must not take a training with it, nor wait for one.

@@ -89,46 +89,6 @@ def timm_names(backbone: Backbone) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
-def write_program(
-    path: Path,
-    program: "torch.export.ExportedProgram",
-    network: "torch.nn.Module",
-    head: Head,
-    classes: list[str],
-) -> None:
-    """Puts the network's weights and the head into the backbone's exported program, made by prepare.py: nothing is traced again.
-
-    The program is changed by that; the next head is put in its place. Only the last nodes know the number of classes, by the
-    sizes that the file tells of them.
-    """
-    import torch
-
-    for name, tensor in network.state_dict().items():
-        if not name.startswith("classifier"):
-            program.state_dict[f"network.{name}"] = kept(tensor, program.state_dict[f"network.{name}"])
-    weights = {"weight": head.weight, "bias": head.bias}
-    before = program.state_dict["network.classifier.weight"].shape[0]
-    for name, values in weights.items():
-        tensor = torch.tensor(values, dtype=torch.float32)
-        program.state_dict[f"network.classifier.{name}"] = torch.nn.Parameter(tensor, requires_grad=False)
-    after_head = False
-    for node in program.graph.nodes:
-        told = node.meta.get("val")
-        if node.name in ("p_network_classifier_weight", "p_network_classifier_bias"):
-            node.meta["val"] = told.new_empty((len(classes), *told.shape[1:]))
-        after_head = after_head or any(one.name == "p_network_classifier_weight" for one in node.all_input_nodes)
-        if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
-            node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
-    torch.export.save(program, path, extra_files={"classes.json": json.dumps(classes, ensure_ascii=False)})
-
-
-def kept(tensor: "torch.Tensor", before: "torch.Tensor") -> "torch.Tensor":
-    """A parameter where there was one, else a buffer."""
-    import torch
-
-    return torch.nn.Parameter(tensor, requires_grad=False) if isinstance(before, torch.nn.Parameter) else tensor
-
-
 def write_labels(path: Path, classes: list[str]) -> None:
     """One line a class, in the order of the probabilities, also where a name has a line break or the like in it."""
     lines = (
@@ -167,19 +127,6 @@ def open_checkpoint(path: Path):
         with torch.inference_mode():
             logits = network((resized - preprocessing["mean"]) / preprocessing["scale"])
             return logits.softmax(dim=1)[0].numpy()
-
-    return run
-
-
-def open_program(path: Path):
-    """The exported file as others load it: pixels [H, W, 3] -> probabilities [classes]."""
-    import torch
-
-    module = torch.export.load(path).module()
-
-    def run(pixels: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return module(torch.from_numpy(pixels.copy())[None])[0].numpy()
 
     return run
 

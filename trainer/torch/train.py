@@ -59,6 +59,7 @@ from .finetune import FineTune, divide, read_pictures
 from .head import Head, fit, softmax
 from .images import open_picture
 from .network import FromPixels
+from .program import Programs, write_program
 from .report import describe, worth_of
 from .request import Request, read
 
@@ -70,6 +71,7 @@ class Train:
         # busy cores take ten times as long as one alone.
         torch.set_num_threads(threads if device == "cuda" else 1)
         self.networks: dict[str, torch.nn.Module] = {}
+        self.checked = Programs()
         self.programs: dict[str, torch.export.ExportedProgram] = {}
         # What the first run would wait for: the network's definition, and torch's own first steps.
         default = next(iter(registry.values()))
@@ -188,7 +190,7 @@ class Train:
         else:
             graph = export.backbone_graph(self.cache, backbone)
         export.write_checkpoint(out / "model.pt", backbone, learned.network, head, classes)
-        export.write_program(out / "model.pt2", self.program(backbone), learned.network, head, classes)
+        write_program(out / "model.pt2", self.program(backbone), learned.network, head, classes)
         export.write_onnx(out / "model.onnx", graph, backbone, head, classes)
         export.write_labels(out / "labels.txt", classes)
         steps.done("export", 80)
@@ -209,7 +211,7 @@ class Train:
             return {}
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt"),
-            "model.pt2": export.open_program(out / "model.pt2"),
+            "model.pt2": self.checked.open(out / "model.pt2"),
             "model.onnx": export.open_onnx(out / "model.onnx"),
         }
         return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}

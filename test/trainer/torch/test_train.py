@@ -13,7 +13,8 @@ from child import Child, embedding
 from drawing import draw, kinds, save
 from PIL import Image
 
-from trainer.torch.export import open_checkpoint, open_program
+from trainer.torch.export import open_checkpoint
+from trainer.torch.program import Programs, open_program
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,26 @@ print(json.dumps([shapes, json.loads(extra["classes.json"])]))
     ours = open_program(out / "model.pt2")
     for path in pictures.paths[::9]:
         assert np.abs(ours(pixels_of(path)[0]) - session.run(None, {"pixels": pixels_of(path)})[0][0]).max() < 1e-3
+
+
+def test_a_program_is_checked_by_what_is_in_its_file(train, training, trained, tmp_path):
+    """Opened the quick way or as others do, a file says the same: whatever was opened before, and whatever is wrong in it."""
+    _, _, out = trained
+    other = training(seed=8, classes=["x", "y", "z"])
+    other["images"] = [{"id": image["id"], "class": (image["class"] + 1) % 3} for image in other["images"]]
+    train.ask("train", other)
+    wrong = torch.export.load(out / "model.pt2")
+    wrong.state_dict["network.blocks.0.0.conv_dw.weight"].data.mul_(0.5)
+    torch.export.save(wrong, tmp_path / "wrong.pt2")
+    quick = Programs()
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    files = [out / "model.pt2", Path(other["out"]) / "model.pt2", tmp_path / "wrong.pt2", out / "model.pt2"]
+    said = [quick.open(path)(pixels) for path in files]
+    assert len(quick.opened) == 2
+    for path, one in zip(files, said, strict=True):
+        assert np.abs(open_program(path)(pixels) - one).max() < 1e-6
+    assert np.abs(said[0] - said[1]).max() > 0.01
+    assert np.abs(said[0] - said[2]).max() > 1e-3
 
 
 def test_no_file_holds_what_another_model_left(train, training, trained):
