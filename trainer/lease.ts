@@ -20,6 +20,8 @@ export interface Lease {
   revision: number;
   stage: Stage;
   backbone: string;
+  /** Seconds that it was due or queued before a worker took it. */
+  waited: number;
 }
 
 export type Taken =
@@ -53,16 +55,21 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
       .for('update');
     if (!project) return { kind: 'nothing' };
 
-    const [waiting] = await transaction
+    const [oldest] = await transaction
       .select({
         id: runs.id,
         state: runs.state,
+        stage: runs.stage,
         seconds: sql<number>`extract(epoch from ${runs.leaseExpiresAt} - clock_timestamp())::float8`,
+        waited: sql<number>`extract(epoch from clock_timestamp() - ${runs.createdAt})::float8`,
       })
       .from(runs)
       .where(and(eq(runs.projectId, projectId), sql`${runs.state} in ('running', 'queued')`))
-      .orderBy(sql`${runs.state} = 'queued'`, asc(runs.createdAt))
+      .orderBy(sql`${runs.state} = 'queued'`, sql`${runs.stage} = 'fine-tune'`, asc(runs.createdAt))
       .limit(1);
+    // Fine-tuning waits until the learner's changes have their quick model; who trains that knocks for it again.
+    const later = oldest?.state === 'queued' && oldest.stage === 'fine-tune' && project.seconds !== null;
+    const waiting = later ? undefined : oldest;
     if (waiting?.state === 'running' && waiting.seconds > 0) return { kind: 'busy', seconds: waiting.seconds };
     if (!waiting && project.seconds === null) return { kind: 'nothing' };
     if (!waiting && !project.due) return { kind: 'early', seconds: project.seconds ?? 0 };
@@ -99,7 +106,8 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
           .returning();
     if (!run) return { kind: 'nothing' };
     const { id: runId, attempt, revision, stage, backbone } = run;
-    return { kind: 'taken', lease: { runId, projectId, attempt, revision, stage, backbone } };
+    const waited = Math.max(0, waiting ? waiting.waited : -(project.seconds ?? 0));
+    return { kind: 'taken', lease: { runId, projectId, attempt, revision, stage, backbone, waited } };
   });
 }
 
@@ -108,7 +116,7 @@ async function lastBackbone(queries: Queries, projectId: string): Promise<string
   const [last] = await queries
     .select({ backbone: runs.backbone })
     .from(runs)
-    .where(and(eq(runs.projectId, projectId), eq(runs.automatic, false)))
+    .where(and(eq(runs.projectId, projectId), eq(runs.automatic, false), eq(runs.stage, 'head')))
     .orderBy(sql`${runs.createdAt} desc`)
     .limit(1);
   return last?.backbone ?? defaultBackbone;

@@ -26,6 +26,7 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
     threads: settings.THREADS,
     cache: settings.MODEL_CACHE,
     device: settings.DEVICE,
+    gpuMemory: settings.GPU_MEMORY,
     log,
   };
   // Two children: a picture that crashes its decoder must not take a training with it, nor wait for one.
@@ -62,7 +63,17 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
       queueUrl: settings.TRAINING_QUEUE_URL,
       // The child trains one run at a time; other workers take what waits.
       concurrency: 1,
-      handle: createTrain({ postgres, bucket, queues, pictures, torch, settings, handOver: handOver.signal, log }),
+      handle: createTrain({
+        postgres,
+        bucket,
+        queues,
+        pictures,
+        torch,
+        settings,
+        handOver: handOver.signal,
+        stopping,
+        log,
+      }),
     }),
   ]);
 });

@@ -63,10 +63,12 @@ interface Options {
   /** Folder of prepared backbones. */
   cache: string;
   device: string;
+  /** Share of a GPU's memory that the child may take, from 0 to 1. */
+  gpuMemory?: number;
   log: Log;
 }
 
-export function createTorch({ python, root, role, threads, cache, device, log }: Options): Torch {
+export function createTorch({ python, root, role, threads, cache, device, gpuMemory = 1, log }: Options): Torch {
   const pending = new Map<number, Pending>();
   let requests = 0;
   let child: Child | undefined;
@@ -74,6 +76,7 @@ export function createTorch({ python, root, role, threads, cache, device, log }:
 
   function open(): Child {
     const settings = ['--role', role, '--threads', String(threads), '--cache', cache, '--device', device];
+    settings.push('--gpu-memory', String(gpuMemory));
     const process = spawn(python, ['-m', 'trainer.torch.serve', ...settings], { cwd: root, stdio: 'pipe' });
     const hello = Promise.withResolvers<Hello>();
     const stderr: string[] = [];

@@ -1,9 +1,10 @@
 /** From a training message to a published model. */
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { checkpointName } from '#shared/artifacts.ts';
 import type { Bucket } from '#shared/bucket.ts';
 import type { Postgres } from '#shared/database.ts';
 import { uploadKey } from '#shared/keys.ts';
@@ -11,20 +12,25 @@ import type { Log } from '#shared/log.ts';
 import { parseTrainingMessage, type Queues } from '#shared/queues.ts';
 import type { SettingsOf } from '#shared/settings.ts';
 import type { Detail } from '#shared/words.ts';
+import { restoreCheckpoint, storeCheckpoint } from './checkpoint.ts';
 import { HandOver } from './consume.ts';
 import { type Dataset, readDataset } from './dataset.ts';
 import { type EmbeddingStore, readEmbeddings } from './embeddings.ts';
 import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, writeProgress } from './lease.ts';
 import { publishModel, type Trained } from './publish.ts';
+import { stopwatch } from './stopwatch.ts';
 import { type Torch, TorchError } from './torch.ts';
+import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
 
 interface Training extends EmbeddingStore {
   postgres: Postgres;
   queues: Queues;
   torch: Torch;
-  settings: SettingsOf<'LEASE_SECONDS' | 'DIRTY_SECONDS' | 'SETTLE_SECONDS' | 'SCRATCH'>;
+  settings: SettingsOf<'LEASE_SECONDS' | 'DIRTY_SECONDS' | 'FINE_TUNE_SECONDS' | 'SCRATCH'>;
   /** Aborted when the time to finish after SIGTERM is over: hand the run over. */
   handOver: AbortSignal;
+  /** Aborted by SIGTERM itself: a fine-tuning, which takes long and has a checkpoint, is handed over at once. */
+  stopping: AbortSignal;
   log: Log;
 }
 
@@ -34,6 +40,8 @@ type Step = { percent: number; secondsLeft: number | null };
 const mostChecked = 8;
 /** Queue and Postgres have a clock each: a message this much before its time is sent again rather than taken for an old one. */
 const clockSkewSeconds = 1;
+/** Seconds after a head's training until a fine-tuning that waits may begin: what a learner adds meanwhile goes first. */
+const quietBeforeTuning = 20;
 
 /** The handler of the `training` queue: a knock at a project's door. Postgres says what there is to do. */
 export function createTrain(training: Training): (body: string) => Promise<void> {
@@ -53,21 +61,23 @@ export function createTrain(training: Training): (body: string) => Promise<void>
     });
     told.info('training');
     const started = performance.now();
+    const over = lease.stage === 'fine-tune' ? training.stopping : handOver;
     try {
       const modelId = await keepLease(postgres.db, lease, settings.LEASE_SECONDS, (lost) =>
-        train(training, lease, AbortSignal.any([lost, handOver])),
+        train(training, lease, AbortSignal.any([lost, over])),
       );
       told.info(
         { model: modelId, seconds: (performance.now() - started) / 1000 },
-        modelId ? 'published' : 'superseded',
+        modelId ? 'published' : 'not published',
       );
+      if (lease.stage === 'head') await knockForTuning(training, lease);
     } catch (error) {
       if (error instanceof LeaseLost) {
         // Cancelled or taken over: somebody else says what happens next. Out of reach of Postgres: the message comes again.
         told.info({ reason: error.message }, 'lease lost');
         throw new HandOver(error.message);
       }
-      if (handOver.aborted) {
+      if (over.aborted) {
         await releaseLease(postgres.db, lease);
         throw new HandOver('this worker is stopping');
       }
@@ -80,43 +90,87 @@ export function createTrain(training: Training): (body: string) => Promise<void>
 
 /** @returns the id of the published model, or null when the project's classes changed under it. */
 async function train(training: Training, lease: Lease, signal: AbortSignal): Promise<string | null> {
-  const { postgres, bucket, torch, settings, log } = training;
+  const { postgres, bucket, torch, settings, stopping, log } = training;
   const scratch = await mkdtemp(join(settings.SCRATCH, 'ai-teacher-run-'));
   try {
     const dataset = await readDataset(postgres.db, lease.projectId);
     if (dataset.classes.length < 2) throw new TorchError('too-few-images', 'Fewer than two classes have two pictures.');
     const embeddings = join(scratch, 'embeddings.f32');
+    const clock = stopwatch({ queue: lease.waited });
     const { images, vectors } = await readEmbeddings(training, lease, dataset, scratch, signal);
+    clock.lap('embed');
     const check = await downloadSome(bucket, lease.projectId, images, scratch, signal);
     await pipeline(Readable.from(vectors), createWriteStream(embeddings));
     const out = join(scratch, 'out');
-    const trained = await torch.request<Step, Trained>(
-      'train',
-      {
-        stage: lease.stage,
-        backbone: lease.backbone,
-        classes: dataset.classes.map(({ name }) => name),
-        images: images.map(({ id, class: of }) => ({ id, class: of })),
-        embeddings,
-        check,
-        seed: lease.revision,
-        out,
-      },
-      {
-        signal,
-        onEvent: ({ percent, secondsLeft }) => {
-          // A write that is refused also fails the next beat of the lease, which ends the work.
-          writeProgress(postgres.db, lease, { percent, secondsLeft }).catch((error) =>
-            log.debug({ err: error }, 'progress'),
-          );
+    const tuning = lease.stage === 'fine-tune' && (await prepareTuning(training, lease, images, scratch, signal));
+    clock.lap('download');
+    const trained = await torch
+      .request<Step, Trained>(
+        'train',
+        {
+          stage: lease.stage,
+          backbone: lease.backbone,
+          classes: dataset.classes.map(({ name }) => name),
+          images: images.map(({ id, class: of }) => ({ id, class: of })),
+          embeddings,
+          check,
+          seed: lease.revision,
+          out,
+          ...tuning,
         },
-      },
-    );
+        {
+          signal,
+          onEvent: ({ percent, secondsLeft }) => {
+            // A write that is refused also fails the next beat of the lease, which ends the work.
+            writeProgress(postgres.db, lease, { percent, secondsLeft }).catch((error) =>
+              log.debug({ err: error }, 'progress'),
+            );
+          },
+        },
+      )
+      .catch(async (error) => {
+        // The lease is still kept here.
+        if (tuning && stopping.aborted) {
+          const kept = await storeCheckpoint(postgres, lease, tuning.checkpoint);
+          log.info({ run: lease.runId, kept }, 'fine-tuning handed over');
+        }
+        throw error;
+      });
     signal.throwIfAborted();
-    return await publishModel(postgres, lease, dataset, trained, out);
+    clock.lap('learn');
+    return await publishModel(postgres, lease, dataset, trained, out, clock);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** What stage `fine-tune` takes beside the rest. */
+async function prepareTuning(
+  { postgres, bucket, settings }: Training,
+  lease: Lease,
+  images: Dataset['images'],
+  scratch: string,
+  signal: AbortSignal,
+) {
+  if (images.length > mostTunedImages) {
+    throw new TorchError('too-many-to-tune', `At most ${mostTunedImages} pictures are tuned on, not ${images.length}.`);
+  }
+  const folder = join(scratch, 'originals');
+  await mkdir(folder);
+  const paths = await downloadOriginals(bucket, lease.projectId, images, folder, signal);
+  const gone = images.find(({ id }) => !paths.has(id));
+  if (gone) throw new Error(`The original of image ${gone.id} is gone; the next attempt knows.`);
+  const checkpoint = join(scratch, checkpointName);
+  await restoreCheckpoint(postgres, lease, checkpoint);
+  return { pictures: images.map(({ id }) => paths.get(id)!), seconds: settings.FINE_TUNE_SECONDS, checkpoint };
+}
+
+/** After a head: a fine-tuning by itself where there is a GPU; and one that waited for the head is due again. */
+async function knockForTuning({ postgres: { db }, queues, torch }: Training, lease: Lease): Promise<void> {
+  const { projectId } = lease;
+  const tunes = (await torch.hello()).device === 'cuda' && isWorthTuning(await readDataset(db, projectId));
+  const runId = tunes ? await queueTuning(db, lease) : await findTuning(db, projectId);
+  if (runId) await queues.sendTraining({ projectId, runId }, quietBeforeTuning);
 }
 
 /** A few originals, spread over the classes and the time of their upload. */
@@ -142,12 +196,13 @@ async function downloadSome(
 
 /** The same input would fail in the same way. */
 const isHopeless = (error: unknown): boolean =>
-  error instanceof TorchError && ['too-few-images', 'bad-input'].includes(error.code);
+  error instanceof TorchError && ['too-few-images', 'too-many-to-tune', 'bad-input'].includes(error.code);
 
 function explain(error: unknown): Detail {
   const code = error instanceof TorchError ? error.code : 'failed';
   const messages: Record<string, string> = {
     'too-few-images': 'Two classes need two pictures each before a model can be made.',
+    'too-many-to-tune': `The network itself is tuned on at most ${mostTunedImages} pictures.`,
     'out-of-memory': 'The computer ran out of memory while it was learning.',
   };
   const message = messages[code] ?? 'Something went wrong while learning.';

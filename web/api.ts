@@ -1,5 +1,5 @@
 /** The studio's API as the page calls it: JSON, the session's cookie, problems as errors. */
-import type { Detail, Image, Project, Run } from '#shared/words.ts';
+import type { Detail, Image, Project, Run, Stage } from '#shared/words.ts';
 
 /** A refusal of the studio; `code` and `params` are for the strings, `message` for what they do not know. */
 export class ApiError extends Error {
@@ -60,7 +60,8 @@ export const api = {
   askUploads: (id: string, classId: string, files: { name: string; type: string; bytes: number }[]) =>
     call<{ uploads: Upload[] }>('POST', `/${id}/classes/${classId}/uploads`, { files }).then(({ uploads }) => uploads),
   askUploadAgain: (id: string, imageId: string) => call<Upload>('POST', `/${id}/images/${imageId}/upload`),
-  train: (id: string) => call<Run>('POST', `/${id}/runs`, {}),
+  train: (id: string, stage: Stage) => call<Run>('POST', `/${id}/runs`, { stage }),
+  run: (id: string, runId: string) => call<Run>('GET', `/${id}/runs/${runId}`),
   cancel: (id: string, runId: string) => call<Run>('DELETE', `/${id}/runs/${runId}`),
 };
 

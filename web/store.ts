@@ -1,5 +1,5 @@
 /** The project on the screen: fetched, watched while something is under way, changed through the API. */
-import type { Detail, Project } from '#shared/words.ts';
+import type { Detail, Project, Stage } from '#shared/words.ts';
 import { ApiError, api, Offline } from './api.ts';
 import { prepare } from './uploads/prepare.ts';
 import { type Batch, createUploads, postPicture } from './uploads/queue.ts';
@@ -39,6 +39,7 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
     const busy =
       project &&
       (['waiting', 'training'].includes(project.status) ||
+        ['queued', 'running'].includes(project.run?.state ?? '') ||
         project.classes.some(({ images }) => images.pending > 0) ||
         batches.some((batch) => batch.sent + batch.failed.length < batch.total));
     if ((busy || view.trouble === 'offline') && !document.hidden) timer = setTimeout(refresh, busyEvery);
@@ -179,7 +180,7 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
     closeBatch: (id: number) => set({ batches: view.batches.filter((batch) => batch.id !== id) }),
     moveImage: (imageId: string, classId: string) => inProject(({ id }) => api.moveImage(id, imageId, classId)),
     removeImage: (imageId: string) => inProject(({ id }) => api.removeImage(id, imageId)),
-    train: () => inProject(({ id }) => api.train(id)),
+    train: (stage: Stage = 'head') => inProject(({ id }) => api.train(id, stage)),
     cancel: (runId: string) => inProject(({ id }) => api.cancel(id, runId)),
   };
 }

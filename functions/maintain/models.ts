@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm';
+import { checkpointName } from '#shared/artifacts.ts';
 import type { Database } from '#shared/database.ts';
 
 /**
@@ -14,6 +15,9 @@ export async function pruneModels(db: Database, most: number): Promise<number> {
       join runs on runs.id = models.run_id
       where models.published_at is null
         and not (runs.state = 'running' and runs.attempt = models.attempt)
+        -- A checkpoint is for the attempts to come.
+        and not (runs.state in ('queued', 'running')
+          and exists (select from artifacts where model_id = models.id and name = ${checkpointName}))
         and models.created_at < clock_timestamp() - interval '1 minute'
       union all
       select id from (

@@ -13,6 +13,9 @@ import * as schema from './schema.ts';
 /** Bytes of every chunk of an artifact but its last. */
 export const chunkBytes = 1024 * 1024;
 
+/** Of an unpublished model: where a fine-tuning was that was handed over (trainer/checkpoint.ts). */
+export const checkpointName = 'checkpoint';
+
 export interface StoredArtifact {
   name: string;
   type: string;

@@ -108,6 +108,14 @@ export const variables = {
   MODEL_CACHE: variable('folder of prepared backbones', text, { default: '.data/models' }),
   SCRATCH: variable('folder for pictures and models under way', text, { default: '/tmp' }),
   DEVICE: variable('where the trainer computes', oneOf('auto', 'cpu', 'cuda'), { default: 'auto' }),
+  GPU_MEMORY: variable(
+    'share of the GPU’s memory for each of the trainer’s two Python children',
+    number(0.01, 1, 'any'),
+    {
+      default: '0.45',
+    },
+  ),
+  FINE_TUNE_SECONDS: variable('most seconds that a fine-tuning learns', number(1, 86_400), { default: '300' }),
   THREADS: variable('threads of each of the trainer’s two Python children', number(1, 256), { default: '2' }),
 
   LOG_LEVEL: variable('least severe line to log', oneOf('trace', 'debug', 'info', 'warn', 'error', 'silent'), {
@@ -170,6 +178,8 @@ export const programs = {
     'MODEL_CACHE',
     'SCRATCH',
     'DEVICE',
+    'GPU_MEMORY',
+    'FINE_TUNE_SECONDS',
     'THREADS',
   ],
 } as const satisfies Record<string, readonly VariableName[]>;

@@ -19,15 +19,15 @@ export type ImageState = (typeof imageStates)[number];
 export const runStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded'] as const;
 export type RunState = (typeof runStates)[number];
 
-/** What a run can be asked to do. */
-export const stages = ['head'] as const;
+/** What a run can be asked to do: a classifier on frozen embeddings, or the network itself, where that makes it better. */
+export const stages = ['head', 'fine-tune'] as const;
 export type Stage = (typeof stages)[number];
 
 export const projectStatuses = ['collecting', 'training', 'waiting', 'failed', 'ready'] as const;
 export type ProjectStatus = (typeof projectStatuses)[number];
 
 /** The backbones that a worker brings along; the first is taken when nobody chooses. */
-export const backbones = ['efficientnet-lite0', 'efficientnet-lite2'] as const;
+export const backbones = ['efficientnet-lite0', 'efficientnet-lite2', 'efficientnet-lite0-lite2'] as const;
 export type Backbone = (typeof backbones)[number];
 export const defaultBackbone: Backbone = backbones[0];
 
@@ -111,6 +111,12 @@ export interface Report {
   accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };
   /** Rows: what an image is; columns: what the model said of it, held-out counts. */
   confusion: number[][];
+  /** What would help most; trainer/torch/report.py lists the codes. */
+  next?: { code: string; params: Detail['params'] };
+  /** Of each part of the run. */
+  seconds?: Record<string, number>;
+  /** Of a fine-tuning: whether it was better than the head, and so became a model. */
+  fineTune?: { better: boolean };
   [more: string]: unknown;
 }
 

@@ -102,7 +102,7 @@ async function readSome(studio: Studio, ids: string[]): Promise<Project[]> {
 }
 
 const anyRun = (state: RunState) =>
-  sql<boolean>`exists (select from ${runs} where ${runs.projectId} = ${projects.id} and ${runs.state} = ${state})`;
+  sql<boolean>`exists (select from ${runs} where ${runs.projectId} = ${projects.id} and ${runs.state} = ${state} and ${runs.stage} = 'head')`;
 
 export const viewRun = (run: typeof runs.$inferSelect): Run => ({
   id: run.id,

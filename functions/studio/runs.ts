@@ -109,7 +109,7 @@ async function queueRun(transaction: Queries, projectId: string, stage: Stage, a
   const chosen = await transaction
     .select()
     .from(runs)
-    .where(and(of, eq(runs.automatic, false)))
+    .where(and(of, eq(runs.automatic, false), eq(runs.stage, 'head')))
     .orderBy(newest)
     .limit(1);
   const backbone = asked ?? chosen[0]?.backbone ?? defaultBackbone;

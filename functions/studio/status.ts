@@ -15,7 +15,7 @@ export interface Facts {
   classes: { name: string; images: { ready: number; pending: number } }[];
   /** The newest. */
   run: { revision: number; state: RunState; stage: Stage; error: Detail | null } | null;
-  /** A run is at work or waits for a worker; need not be the newest. */
+  /** A run of the head is at work or waits for a worker; need not be the newest. Fine-tuning changes no status. */
   running: boolean;
   queued: boolean;
   /** Of the current model. */
@@ -42,7 +42,8 @@ export function statusOf(facts: Facts): Status {
   }
   if (facts.queued) return { status: 'waiting', statusDetail: detail('queued', 'Waiting for a free computer.') };
   if (facts.due) return { status: 'waiting', statusDetail: detail('settling', 'Training starts in a moment.') };
-  if (run?.state === 'failed' && run.revision === facts.revision) return { status: 'failed', statusDetail: run.error };
+  if (run?.state === 'failed' && run.stage === 'head' && run.revision === facts.revision)
+    return { status: 'failed', statusDetail: run.error };
   if (facts.model) return { status: 'ready', statusDetail: few.length > 0 ? leftOut(few) : null };
   // Nothing is under way and there is no model: the learner cancelled the only run.
   return { status: 'waiting', statusDetail: detail('stopped', 'Training was stopped. Start it when you are ready.') };

@@ -1,7 +1,13 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { raiseRevision } from '#shared/revisions.ts';
-import { images, projects, runs } from '#shared/schema.ts';
+import { images, models, projects, runs } from '#shared/schema.ts';
+import { pruneModels } from '../../functions/maintain/models.ts';
+import { restoreCheckpoint, storeCheckpoint } from '../../trainer/checkpoint.ts';
 import {
   extendLease,
   failRun,
@@ -13,15 +19,24 @@ import {
   writeProgress,
 } from '../../trainer/lease.ts';
 import { publishModel } from '../../trainer/publish.ts';
+import { isWorthTuning, queueTuning } from '../../trainer/tuning.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
-import { insertImage, insertProject } from '../support/rows.ts';
+import { insertImage, insertProject, insertRun } from '../support/rows.ts';
 
 const settings = { LEASE_SECONDS: 20, DIRTY_SECONDS: 60 };
+const nothing = { accuracy: 1, artifacts: [], report: { told: 'why' } as never };
+const one = { name: 'labels.txt', type: 'text/plain' };
 let postgres: TestDatabase;
+let folder: string;
 beforeAll(async () => {
   postgres = await createTestDatabase({ connections: 8 });
+  folder = await mkdtemp(join(tmpdir(), 'ai-teacher-lease-'));
+  await writeFile(join(folder, one.name), 'a');
 });
-afterAll(() => postgres.close());
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  await postgres.close();
+});
 
 /** A project with two classes of two ready images each, due or not. */
 async function dueProject({ due = true } = {}) {
@@ -95,6 +110,92 @@ describe('what a training message finds', () => {
       .values({ ...asked, state: 'queued' })
       .returning();
     expect(await taken(projectId)).toMatchObject({ runId: run!.id, attempt: 1, backbone: 'efficientnet-lite2' });
+  });
+});
+
+describe('fine-tuning', () => {
+  const queued = (projectId: string, stage: 'head' | 'fine-tune') =>
+    insertRun(postgres.db, projectId, 'queued', { stage, attempt: 0 });
+
+  test('waits for what the learner changed, and for a head that was asked for', async () => {
+    const { projectId } = await dueProject();
+    const tuning = await queued(projectId, 'fine-tune');
+    const automatic = await taken(projectId);
+    expect(automatic).toMatchObject({ stage: 'head' });
+    expect(await take(projectId)).toMatchObject({ kind: 'busy' });
+    await publishModel(postgres, automatic, { classes: [], images: [] }, { ...nothing, artifacts: [one] }, folder);
+    const asked = await queued(projectId, 'head');
+    expect(await taken(projectId)).toMatchObject({ runId: asked, stage: 'head' });
+    await postgres.db.update(runs).set({ state: 'cancelled' }).where(eq(runs.id, asked));
+    expect(await taken(projectId)).toMatchObject({ runId: tuning, stage: 'fine-tune' });
+  });
+
+  test('is not begun while a change settles', async () => {
+    const { projectId } = await dueProject({ due: false });
+    await raiseRevision(postgres.db, projectId, 30);
+    await queued(projectId, 'fine-tune');
+    expect(await take(projectId)).toMatchObject({ kind: 'early' });
+  });
+
+  test('that is no better ends its run and leaves the model as it was', async () => {
+    const { projectId } = await dueProject({ due: false });
+    const runId = await queued(projectId, 'fine-tune');
+    expect(
+      await publishModel(postgres, await taken(projectId), { classes: [], images: [] }, nothing, '/tmp'),
+    ).toBeNull();
+    expect(await runOf(runId)).toMatchObject({ state: 'succeeded', report: { told: 'why' } });
+    expect(await postgres.db.select().from(models).where(eq(models.projectId, projectId))).toEqual([]);
+  });
+
+  test('is queued once, and a backbone of it is no choice for heads', async () => {
+    const { projectId } = await dueProject();
+    const lease = await taken(projectId);
+    const [first, second] = [await queueTuning(postgres.db, lease), await queueTuning(postgres.db, lease)];
+    expect(second).toBe(first);
+    await postgres.db.update(runs).set({ backbone: 'efficientnet-lite2' }).where(eq(runs.id, first));
+    await postgres.db.update(runs).set({ state: 'cancelled' }).where(eq(runs.id, lease.runId));
+    await raiseRevision(postgres.db, projectId, -1);
+    expect(await taken(projectId)).toMatchObject({ stage: 'head', backbone: 'efficientnet-lite0' });
+  });
+
+  test('a checkpoint is there for the next attempt, the newest of those kept, and goes with the run', async () => {
+    const { projectId } = await dueProject({ due: false });
+    const runId = await queued(projectId, 'fine-tune');
+    const [from, to] = [join(folder, 'from'), join(folder, 'to')];
+    const first = await taken(projectId);
+    expect(await storeCheckpoint(postgres, first, join(folder, 'missing'))).toBe(false);
+    expect(await restoreCheckpoint(postgres, first, to)).toBe(false);
+    const early = randomBytes(3_000_000);
+    await writeFile(from, early);
+    expect(await storeCheckpoint(postgres, first, from)).toBe(true);
+    await releaseLease(postgres.db, first);
+    const second = await taken(projectId);
+    expect(await restoreCheckpoint(postgres, second, to)).toBe(true);
+    expect((await readFile(to)).equals(early)).toBe(true);
+    // Woken up after its successor began, the first one can keep nothing.
+    await expect(storeCheckpoint(postgres, first, from)).rejects.toBeInstanceOf(LeaseLost);
+    await writeFile(from, 'later');
+    await storeCheckpoint(postgres, second, from);
+    await releaseLease(postgres.db, second);
+    expect(await restoreCheckpoint(postgres, await taken(projectId), to)).toBe(true);
+    expect(await readFile(to, 'utf8')).toBe('later');
+    const kept = postgres.db.select().from(models).where(eq(models.runId, runId));
+    await postgres.sql`update models set created_at = clock_timestamp() - interval '1 hour' where run_id = ${runId}`;
+    await pruneModels(postgres.db, 3);
+    expect(await kept).toHaveLength(2);
+    await postgres.db.update(runs).set({ state: 'cancelled' }).where(eq(runs.id, runId));
+    await pruneModels(postgres.db, 3);
+    expect(await kept).toEqual([]);
+  });
+
+  test.each([
+    [[10, 12], true],
+    [[9, 12], false],
+    [[2000, 2000], false],
+  ])('of %j pictures is worth it by itself: %s', (counts, worth) => {
+    const images = counts.flatMap((count, of) => Array.from({ length: count }, () => ({ class: of })));
+    const dataset = { classes: counts.map(String), images } as never;
+    expect(isWorthTuning(dataset)).toBe(worth);
   });
 });
 

@@ -14,6 +14,12 @@ class BadInput(Refusal):
     code = "bad-input"
 
 
+class TooFewImages(Refusal):
+    """Nothing is wrong with the request but that there is too little to learn from."""
+
+    code = "too-few-images"
+
+
 class OutOfMemory(Refusal):
     code = "out-of-memory"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from .familiarity import familiarity, find_prototypes
 from .head import fit, log_softmax, softmax, strengths
 
 # Cosine of two embeddings above which two pictures count as one: the same one saved again, or the next frame of a burst.
@@ -16,11 +17,15 @@ from .head import fit, log_softmax, softmax, strengths
 # of a burst begin at 0.86; a crop of 5 % has 0.94, other light 0.95, a turn by 5 degrees 0.93, JPEG quality 40 0.97.
 near_duplicate = 0.87
 most_folds = 5
+least_for_thresholds = 20
 # Beyond these numbers one held-out fifth says as much, and a strength chosen on a part is as good.
 cross_validated_images = 4000
 strength_images = 400
-# Of right answers that may become "I don't know".
-lost_to_unknown = 0.05
+# Of the learning curve: parts of the pictures that are learned from, and how many it is worth its time for.
+curve_shares = (0.25, 0.5, 0.75)
+curve_images = 600
+# Of right answers that may become "I don't know": for want of confidence, and for want of familiarity, which catches more.
+lost_to_doubt, lost_to_unfamiliar = 0.01, 0.04
 
 
 @dataclass
@@ -29,12 +34,18 @@ class Evaluation:
     temperature: float
     unknown_below: float | None
     """Confidence under which the answer is "I don't know"; None where too little was held out to tell."""
+    unfamiliar_below: float | None
+    """Familiarity (familiarity.py) under which it is that too."""
     held_out: np.ndarray
     """Rows that were judged."""
     probabilities: np.ndarray
     """Calibrated, [held out, classes]."""
     accuracy: dict
     """As in the report."""
+    groups: np.ndarray
+    """Of all pictures: near-duplicates share a number."""
+    curve: list[dict]
+    """As in the report: how accuracy grew with the pictures that were learned from."""
 
 
 def evaluate(embeddings: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Evaluation:
@@ -49,23 +60,77 @@ def evaluate(embeddings: np.ndarray, labels: np.ndarray, classes: int, seed: int
     temperature = calibrate(logits, labels[rows])
     probabilities = softmax(logits / temperature)
     right = probabilities.argmax(axis=1) == labels[rows]
+    accuracy = stated(right, groups[rows], method, len(np.unique(folds)))
+    grown = grow(embeddings, labels, classes, folds, strength, judged) if len(labels) <= curve_images else []
+    grown.append({"images": round(len(labels) * (1 - 1 / accuracy["folds"])), "accuracy": accuracy["value"]})
+    threshold = unknown_threshold(probabilities, right)
+    known = held_out_familiarity(embeddings, labels, classes, folds, judged)
+    unfamiliar = familiarity_threshold(known, right)
+    return Evaluation(strength, temperature, threshold, unfamiliar, rows, probabilities, accuracy, groups, grown)
+
+
+def held_out_familiarity(embeddings, labels, classes, folds, which) -> np.ndarray:
+    """Of the rows that ``held_out_logits`` gives, each with prototypes that did not see its fold."""
+    parts = [
+        familiarity(
+            embeddings[folds == fold], find_prototypes(embeddings[folds != fold], labels[folds != fold], classes)
+        )
+        for fold in which
+    ]
+    return np.concatenate(parts)
+
+
+def familiarity_threshold(known: np.ndarray, right: np.ndarray) -> float | None:
+    """Lower where there are few pictures: with all of them prototypes are others than those that were judged by."""
+    own = known[right]
+    if len(own) < least_for_thresholds:
+        return None
+    low, middle = np.quantile(own, [lost_to_unfamiliar, 0.5])
+    return float(low - (middle - low) * min(1, 10 / len(own)))
+
+
+def grow(embeddings, labels, classes, folds, strength, judged) -> list[dict]:
+    """Accuracy on the same held-out pictures after learning from a part of the others, the first of each class."""
+    place = np.zeros(len(labels), dtype=int)
+    points = []
+    for share in curve_shares:
+        right, seen = [], []
+        for fold in judged:
+            out = folds == fold
+            for one in range(classes):
+                rows = np.flatnonzero(~out & (labels == one))
+                place[rows] = np.arange(len(rows)) >= max(1, round(share * len(rows)))
+            some = ~out & (place == 0)
+            head = fit(embeddings[some], labels[some], classes, strength)
+            right.append(head.logits(embeddings[out]).argmax(axis=1) == labels[out])
+            seen.append(int(some.sum()))
+        point = {"images": round(float(np.mean(seen))), "accuracy": float(np.concatenate(right).mean())}
+        if not points or point["images"] > points[-1]["images"]:
+            points.append(point)
+    return points
+
+
+def stated(right: np.ndarray, groups: np.ndarray, method: str, folds: int) -> dict:
+    """The accuracy as in the report, of pictures that were judged: whether rightly, and the near-duplicates' group of each."""
     value = float(right.mean())
-    sizes = np.bincount(groups[rows])
+    sizes = np.bincount(groups)
     # Copies of one picture are right or wrong together, so they count as one (Kish 1965, effective sample size); and heads of
     # overlapping folds are not independent: four fifths, the share that each learned from, is what made 95 % true here.
     low, high = wilson(value, 0.8 * sizes.sum() ** 2 / (sizes**2).sum())
-    accuracy = {
+    return {
         "value": value,
         "low": low,
         "high": high,
         "method": method,
-        "folds": int(len(np.unique(folds))),
-        "images": int(len(rows)),
+        "folds": int(folds),
+        "images": int(len(right)),
         "groups": int((sizes > 0).sum()),
     }
+
+
+def unknown_threshold(probabilities: np.ndarray, right: np.ndarray) -> float | None:
     confident = probabilities.max(axis=1)[right]
-    unknown_below = float(np.quantile(confident, lost_to_unknown)) if len(confident) >= 20 else None
-    return Evaluation(strength, temperature, unknown_below, rows, probabilities, accuracy)
+    return float(np.quantile(confident, lost_to_doubt)) if len(confident) >= least_for_thresholds else None
 
 
 def rotate(embeddings: np.ndarray) -> np.ndarray:

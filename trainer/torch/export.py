@@ -1,7 +1,8 @@
 """The files of a model, and the proof that they all say the same.
 
-``model.onnx``: raw pixels in, calibrated probabilities out; resize and normalisation are inside. ``model.pt``: plain tensors
-and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network that it names.
+``model.onnx``: raw pixels in, calibrated probabilities and familiarity out; resize and normalisation are inside.
+``model.pt``: plain tensors and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network
+that it names (of several, see network.py). ``model.pt2``: ``torch.export.load(path).module()``, pixels to probabilities.
 """
 
 import json
@@ -14,29 +15,43 @@ import numpy as np
 from .backbone import Backbone, graph_path
 from .embed import session
 from .head import Head, softmax
-from .prepare import head_bias, head_weight
+from .prepare import familiar, head_bias, head_weight
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
 artifact_types = {
     "model.pt": "application/octet-stream",
+    "model.pt2": "application/octet-stream",
     "model.onnx": "application/octet-stream",
     "labels.txt": "text/plain; charset=utf-8",
     "report.json": "application/json",
 }
 
 
-def write_onnx(path: Path, cache: Path, backbone: Backbone, head: Head, classes: list[str]) -> None:
-    """Puts the head into the backbone's graph: the backbone was converted once, long before."""
+def backbone_graph(cache: Path, backbone: Backbone) -> "onnx.ModelProto":
+    """Pixels to probabilities, waiting for a head: the backbone was converted once, long before."""
     import onnx
+
+    return onnx.load(graph_path(cache, backbone, "classify"))
+
+
+def write_onnx(
+    path: Path,
+    model: "onnx.ModelProto",
+    backbone: Backbone,
+    head: Head,
+    prototypes: np.ndarray,
+    classes: list[str],
+) -> None:
+    """Puts the head, and what is familiar to it, into the graph."""
     from onnx import helper, numpy_helper
 
-    model = onnx.load(graph_path(cache, backbone, "classify"))
-    weights = {head_weight: head.weight.astype(np.float32), head_bias: head.bias.astype(np.float32)}
+    weights = {head_weight: head.weight, head_bias: head.bias, familiar: prototypes}
     for constant in model.graph.initializer:
         if constant.name in weights:
-            constant.CopyFrom(numpy_helper.from_array(weights[constant.name], constant.name))
+            constant.CopyFrom(numpy_helper.from_array(weights[constant.name].astype(np.float32), constant.name))
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(classes)
     model.producer_name = "AI Teacher"
     helper.set_model_props(
@@ -46,7 +61,7 @@ def write_onnx(path: Path, cache: Path, backbone: Backbone, head: Head, classes:
             "backbone": backbone.name,
             "license": backbone.license,
             "input": "uint8 RGB [N, H, W, 3], the whole picture, upright, of any size",
-            "output": "probabilities [N, classes]",
+            "output": "probabilities [N, classes]; familiarity [N]: cosine to the nearest of what it learned",
         },
     )
     path.write_bytes(model.SerializeToString())
@@ -62,7 +77,7 @@ def write_checkpoint(
     state["classifier.bias"] = torch.tensor(head.bias, dtype=torch.float32)
     checkpoint = {
         "format": 1,
-        "backbone": {"name": backbone.name, "timm": backbone.timm, "license": backbone.license},
+        "backbone": {"name": backbone.name, "timm": timm_names(backbone), "license": backbone.license},
         "classes": classes,
         "preprocessing": {
             "input": "uint8 RGB, the whole picture, upright",
@@ -76,6 +91,11 @@ def write_checkpoint(
     torch.save(checkpoint, path)
 
 
+def timm_names(backbone: Backbone) -> str | list[str]:
+    names = [part.timm for part in backbone.parts]
+    return names[0] if len(names) == 1 else names
+
+
 def write_labels(path: Path, classes: list[str]) -> None:
     """One line a class, in the order of the probabilities, also where a name has a line break or the like in it."""
     lines = (
@@ -87,7 +107,7 @@ def write_labels(path: Path, classes: list[str]) -> None:
 def open_onnx(path: Path):
     """The exported file as others run it: pixels [H, W, 3] -> probabilities [classes]."""
     opened = session(path)
-    return lambda pixels: opened.run(None, {"pixels": pixels[None]})[0][0]
+    return lambda pixels: opened.run(["probabilities"], {"pixels": pixels[None]})[0][0]
 
 
 def open_checkpoint(path: Path):
@@ -95,14 +115,16 @@ def open_checkpoint(path: Path):
 
     The network is made without weights, and all of them have to come from the file.
     """
-    import timm
     import torch
     from torch.nn.functional import interpolate
 
+    from .network import make_network
+
     checkpoint = torch.load(path, weights_only=True)
     preprocessing = checkpoint["preprocessing"]
+    names = checkpoint["backbone"]["timm"]
     with torch.device("meta"):
-        network = timm.create_model(checkpoint["backbone"]["timm"], num_classes=len(checkpoint["classes"]))
+        network = make_network([names] if isinstance(names, str) else names, len(checkpoint["classes"]))
     network.load_state_dict(checkpoint["state_dict"], assign=True)
     network.eval()
 

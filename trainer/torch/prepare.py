@@ -2,17 +2,19 @@
 
     python -m trainer.torch.prepare --cache .data/models [BACKBONE ...]
 
-Three ONNX files for a backbone, from the weights that a locked package brings:
+Four files for a backbone, from the weights that a locked package brings, three of them ONNX:
 
 - ``preprocess``: uint8 RGB [N, H, W, 3] of any size -> float32 [N, 3, side, side];
 - ``embed``: that -> float32 embeddings [N, features];
-- ``classify``: pixels -> probabilities, both joined with a head whose weights are put in for each model (export.py).
+- ``classify``: pixels -> probabilities, both joined with a head whose weights are put in for each model (export.py);
+- ``program``: the same by ``torch.export``, as a ``.pt2``.
 
 So the trainer, every export and predict prepare a picture by the same graph.
 """
 
 import argparse
 import fcntl
+import io
 import os
 from pathlib import Path
 
@@ -21,11 +23,12 @@ import onnx
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from .backbone import Backbone, find_backbone, load_network, prepared_path, registry
+from .backbone import Backbone, find_backbone, graphs, load_network, prepared_path, registry
+from .network import FromPixels
 
 opset = 18
 # Names of the parts of the joined graph that export.py replaces.
-head_weight, head_bias = "head.weight", "head.bias"
+head_weight, head_bias, familiar = "head.weight", "head.bias", "familiar.prototypes"
 
 
 def main() -> None:
@@ -43,18 +46,23 @@ def main() -> None:
 
 def prepare(cache: Path, backbone: Backbone) -> None:
     """Makes what is missing; a file appears complete or not at all."""
-    if all(prepared_path(cache, backbone, graph).exists() for graph in ("preprocess", "embed", "classify")):
+    if all(prepared_path(cache, backbone, graph).exists() for graph in graphs):
         return
     preprocess = preprocess_graph(backbone)
-    embed = embed_graph(backbone)
-    joined = compose.merge_models(preprocess, embed, io_map=[("prepared", "prepared")])
-    classify = compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+    embed = embed_graph(backbone, load_network(backbone))
+    classify = classify_graph(backbone, preprocess, embed)
     for name, graph in {"preprocess": preprocess, "embed": embed, "classify": classify}.items():
         onnx.checker.check_model(graph)
-        path = prepared_path(cache, backbone, name)
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(graph.SerializeToString())
-        partial.rename(path)
+        keep(prepared_path(cache, backbone, name), graph.SerializeToString())
+    program = io.BytesIO()
+    torch.export.save(program_graph(backbone), program)
+    keep(prepared_path(cache, backbone, "program"), program.getvalue())
+
+
+def keep(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(data)
+    partial.rename(path)
 
 
 def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
@@ -85,9 +93,13 @@ def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
     )
 
 
-def embed_graph(backbone: Backbone) -> onnx.ModelProto:
+def classify_graph(backbone: Backbone, preprocess: onnx.ModelProto, embed: onnx.ModelProto) -> onnx.ModelProto:
+    joined = compose.merge_models(preprocess, embed, io_map=[("prepared", "prepared")])
+    return compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+
+
+def embed_graph(backbone: Backbone, network: torch.nn.Module) -> onnx.ModelProto:
     """The network without a head, by torch's exporter; zeros as example, for an exporter may keep what it is shown."""
-    network = load_network(backbone)
     example = torch.zeros(2, 3, backbone.side, backbone.side)
     exported = torch.onnx.export(
         network,
@@ -105,23 +117,42 @@ def embed_graph(backbone: Backbone) -> onnx.ModelProto:
     return proto
 
 
+def program_graph(backbone: Backbone) -> torch.export.ExportedProgram:
+    """Pixels to probabilities with a head of two classes and zeros; zeros as example too, for it is kept in the file."""
+    whole = FromPixels(load_network(backbone, classes=2), backbone.side, backbone.mean, backbone.scale)
+    for parameter in whole.parameters():
+        parameter.requires_grad_(False)
+    torch.nn.init.zeros_(whole.network.classifier.weight)
+    torch.nn.init.zeros_(whole.network.classifier.bias)
+    sizes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(("N", "H", "W"))}
+    example = torch.zeros(2, 48, 64, 3, dtype=torch.uint8)
+    return torch.export.export(whole.eval(), (example,), dynamic_shapes={"pixels": sizes})
+
+
 def head_graph(backbone: Backbone) -> onnx.ModelProto:
-    """Logits and probabilities of an embedding; two classes and zeros until export.py puts a head in."""
+    """Probabilities of an embedding, and how familiar it is (familiarity.py); zeros for two classes until export.py comes."""
     nodes = [
         helper.make_node("Gemm", ["embedding", head_weight, head_bias], ["logits"], transB=1),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ReduceL2", ["embedding", "familiar.axis"], ["length"], keepdims=1),
+        helper.make_node("Div", ["embedding", "length"], ["direction"]),
+        helper.make_node("Gemm", ["direction", familiar], ["cosines"], transB=1),
+        helper.make_node("ReduceMax", ["cosines", "familiar.axis"], ["familiarity"], keepdims=0),
     ]
     weights = [
         numpy_helper.from_array(np.zeros((2, backbone.features), dtype=np.float32), head_weight),
         numpy_helper.from_array(np.zeros(2, dtype=np.float32), head_bias),
+        numpy_helper.from_array(np.zeros((1, backbone.features), dtype=np.float32), familiar),
+        numpy_helper.from_array(np.array([1], dtype=np.int64), "familiar.axis"),
     ]
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", backbone.features])
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", "classes"])
-    return model(nodes, "head", embedding, probabilities, weights)
+    known = helper.make_tensor_value_info("familiarity", TensorProto.FLOAT, ["N"])
+    return model(nodes, "head", embedding, [probabilities, known], weights)
 
 
 def model(nodes, name, given, wanted, constants) -> onnx.ModelProto:
-    graph = helper.make_graph(nodes, name, [given], [wanted], constants)
+    graph = helper.make_graph(nodes, name, [given], wanted if isinstance(wanted, list) else [wanted], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 

@@ -34,6 +34,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--cache", type=Path, required=True)
     arguments.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    arguments.add_argument("--gpu-memory", type=float, default=1.0, help="share of it that this process may take")
     options = arguments.parse_args()
 
     # Whatever a library prints must not get into the protocol.
@@ -49,6 +50,11 @@ def main() -> None:
     lines: SimpleQueue[str] = SimpleQueue()
     Thread(target=listen, args=[lines], daemon=True).start()
     device = backbone.choose_device(options.device)
+    if device == "cuda":
+        import torch
+
+        # What goes beyond it is refused as out of memory, which a fine-tuning answers by smaller batches.
+        torch.cuda.set_per_process_memory_fraction(options.gpu_memory)
     handlers, versions = open_role(options.role, options.cache, options.threads, device)
     say({"ready": {"device": device, "backbones": list(backbone.registry), "versions": versions}})
     while True:

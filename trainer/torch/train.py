@@ -4,6 +4,10 @@ params ``{"stage", "backbone", "classes": [name], "images": [{"id", "class"}], "
 "check": [{"row", "path"}], "seed", "out": folder}``; events ``{"percent", "step", "secondsLeft"}``; result
 ``{"accuracy", "artifacts": [{"name", "type"}], "report"}``, the files lie in ``out``.
 
+Stage ``fine-tune`` takes ``"pictures": [path of each image], "seconds": the most that it learns, "checkpoint": path`` as
+well. The file at ``checkpoint`` is written after each epoch; where it exists, the run goes on from it. If the network is not
+better than the head on pictures that neither saw, there are no artifacts.
+
 The report (``report.json``):
     format: 1
     stage, backbone, seed, versions
@@ -12,15 +16,24 @@ The report (``report.json``):
     confusion: [[count]], rows: what it is, columns: what was said; held out
     temperature, strength: of the head
     unknownBelow: confidence under which the answer is "I don't know", or null
+    unfamiliarBelow: familiarity, which model.onnx gives too, under which it is that as well, or null
     suspects: [{image, class, said, probability}], pictures that may be in the wrong class
+    hardest: [{image, class, said, loss}], pictures of the highest loss, wrong or nearly so
+    duplicates: [[image]], pictures that are all but the same, the largest groups first
+    curve: [{images, accuracy}], accuracy by the number of pictures learned from, as the head grew
+    next: {code, params}, what would help most: see report.py
     certificate: {images, formats: {name: {maxDifference}}}, each file against the trainer on the learner's own pictures
-    seconds: {fit, evaluate, export, check}
+    seconds: {fit, evaluate, export, check}, and {read, tune} of a fine-tuning; the run's own report adds {queue (due or queued
+        until a worker took it), embed (of what was not cached), download, learn (all that is done here), store}
+    fineTune (of that stage): {better, images: {learn, stop, judge}, head: {loss, accuracy}, network: {loss, accuracy}, both
+        on the judging pictures; epochs, bestEpoch, batch, resumed, seconds, device, precision, curve: [{epoch, seconds,
+        learned (mean loss), loss, accuracy}], of the pictures that say when to stop}
 """
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +41,30 @@ import numpy as np
 import onnxruntime
 import torch
 
-from . import export
-from .backbone import Backbone, find_backbone, load_network, registry
-from .errors import BadInput, reading
-from .evaluate import Evaluation, confusion, evaluate
-from .head import Head, fit
+from . import export, prepare
+from .backbone import Backbone, graph_path, load_network, registry
+from .errors import TooFewImages
+from .evaluate import (
+    Evaluation,
+    calibrate,
+    choose_strength,
+    evaluate,
+    familiarity_threshold,
+    fold_of,
+    held_out_logits,
+    near_duplicates,
+    rotate,
+    stated,
+    unknown_threshold,
+)
+from .familiarity import familiarity, find_prototypes
+from .finetune import FineTune, divide, read_pictures
+from .head import Head, fit, softmax
 from .images import open_picture
-
-stages = ("head",)
-most_suspects = 20
-# Held-out probability of its own class under which a picture is worth a second look.
-suspect_below = 0.2
+from .network import FromPixels
+from .program import Programs, write_program
+from .report import describe, worth_of
+from .request import Request, read
 
 
 class Train:
@@ -48,9 +74,12 @@ class Train:
         # busy cores take ten times as long as one alone.
         torch.set_num_threads(threads if device == "cuda" else 1)
         self.networks: dict[str, torch.nn.Module] = {}
+        self.checked = Programs()
+        self.programs: dict[str, torch.export.ExportedProgram] = {}
         # What the first run would wait for: the network's definition, and torch's own first steps.
         default = next(iter(registry.values()))
         network = self.network(default)
+        self.program(default)
         with torch.inference_mode():
             network(torch.zeros(1, 3, default.side, default.side))
 
@@ -60,143 +89,172 @@ class Train:
             self.networks[backbone.name] = load_network(backbone)
         return self.networks[backbone.name]
 
+    def program(self, backbone: Backbone) -> torch.export.ExportedProgram:
+        """Converted once when it was prepared; opened with its first use and kept, for the heads that are put in."""
+        if backbone.name not in self.programs:
+            self.programs[backbone.name] = torch.export.load(graph_path(self.cache, backbone, "program"))
+        return self.programs[backbone.name]
+
     def __call__(self, params: dict[str, Any], event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         request = read(params)
-        backbone, classes, out = request.backbone, request.classes, request.out
-        embeddings, labels = request.embeddings, request.labels
-        out.mkdir(parents=True, exist_ok=True)
-        seconds: dict[str, float] = {}
-        began = time.perf_counter()
-
-        def done(step: str, percent: int) -> None:
-            nonlocal began
-            seconds[step] = round(time.perf_counter() - began, 4)
-            began = time.perf_counter()
-            left = sum(seconds.values()) * (100 - percent) / percent
-            event({"percent": percent, "step": step, "secondsLeft": round(left, 1)})
-
-        event({"percent": 0, "step": "evaluate", "secondsLeft": None})
-        evaluation = evaluate(embeddings, labels, len(classes), request.seed)
-        done("evaluate", 50)
-        head = fit(embeddings, labels, len(classes), evaluation.strength).cooled(evaluation.temperature)
-        done("fit", 60)
-        network = self.network(backbone)
-        export.write_checkpoint(out / "model.pt", backbone, network, head, classes)
-        export.write_onnx(out / "model.onnx", self.cache, backbone, head, classes)
-        export.write_labels(out / "labels.txt", classes)
-        done("export", 80)
-        formats = self.check(request.check, embeddings, head, out)
-        done("check", 99)
-
+        request.out.mkdir(parents=True, exist_ok=True)
+        steps = Steps(event)
+        learned = self.learn_head(request, steps) if request.stage == "head" else self.fine_tune(request, steps)
+        formats = self.write(request, learned, steps) if learned.better else {}
         report = {
             "format": 1,
             "stage": request.stage,
-            "backbone": backbone.name,
+            "backbone": request.backbone.name,
             "seed": request.seed,
-            **describe(evaluation, classes, labels, request.ids),
-            "certificate": {"images": len(request.check), "formats": formats},
-            "seconds": seconds,
+            **describe(learned.evaluation, request.classes, request.labels, request.ids),
+            **learned.more,
+            "certificate": {"images": len(request.check) if formats else 0, "formats": formats},
+            "seconds": steps.seconds,
             "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
         }
-        (out / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
-        artifacts = [{"name": name, "type": kind} for name, kind in export.artifact_types.items()]
+        if learned.better:
+            text = json.dumps(report, ensure_ascii=False, indent=1)
+            (request.out / "report.json").write_text(text, encoding="utf-8")
+        names = export.artifact_types.items() if learned.better else ()
+        artifacts = [{"name": name, "type": kind} for name, kind in names]
         return {"accuracy": report["accuracy"]["value"], "artifacts": artifacts, "report": report}
 
-    def check(self, check: list[tuple[int, Path]], embeddings: np.ndarray, head: Head, out: Path) -> dict:
+    def learn_head(self, request: Request, steps: "Steps") -> "Learned":
+        embeddings, labels, classes = request.embeddings, request.labels, len(request.classes)
+        steps.begin("evaluate")
+        evaluation = evaluate(embeddings, labels, classes, request.seed)
+        steps.done("evaluate", 50)
+        head = fit(embeddings, labels, classes, evaluation.strength).cooled(evaluation.temperature)
+        steps.done("fit", 60)
+        return Learned(evaluation, head, self.network(request.backbone), find_prototypes(embeddings, labels, classes))
+
+    def fine_tune(self, request: Request, steps: "Steps") -> "Learned":
+        embeddings, labels, classes = request.embeddings, request.labels, len(request.classes)
+        steps.begin("evaluate")
+        groups = near_duplicates(embeddings)
+        points = rotate(embeddings)
+        folds = fold_of(labels, groups, classes, request.seed)
+        sides = divide(folds)
+        if sides is None:
+            raise TooFewImages("To tune the network each class needs three pictures that are not alike.")
+        strength = choose_strength(points, labels, classes, folds, request.seed)
+        unseen = np.unique(folds[folds != 0])
+        judged = held_out_logits(points[folds != 0], labels[folds != 0], classes, folds[folds != 0], strength, unseen)
+        temperature = calibrate(judged[1], labels[folds != 0][judged[0]])
+        rival = fit(embeddings[folds != 0], labels[folds != 0], classes, strength).cooled(temperature)
+        start = fit(embeddings[sides.learn], labels[sides.learn], classes, strength).cooled(temperature)
+        steps.done("evaluate", 2)
+        pictures = read_pictures(request.pictures, request.backbone.side, self.threads)
+        steps.done("read", 5)
+        torch.set_num_threads(self.threads)
+        try:
+            tuning = FineTune(request.backbone, start, pictures, labels, self.device, request.seed)
+            tuning.run(
+                sides, request.seconds, request.checkpoint, lambda share, left: steps.say("tune", 5 + 70 * share, left)
+            )
+            stop, judge = tuning.logits(sides.stop), tuning.logits(sides.judge)
+        finally:
+            torch.set_num_threads(self.threads if self.device == "cuda" else 1)
+        steps.done("tune", 75)
+        temperature = calibrate(stop, labels[sides.stop])
+        probabilities = softmax(judge / temperature)
+        right = probabilities.argmax(axis=1) == labels[sides.judge]
+        accuracy = stated(right, groups[sides.judge], "held-out", len(np.unique(folds)))
+        unknown_below = unknown_threshold(probabilities, right)
+        worth = [
+            worth_of(one, labels[sides.judge])
+            for one in (softmax(rival.logits(embeddings[sides.judge])), probabilities)
+        ]
+        better = worth[1]["accuracy"] >= worth[0]["accuracy"] and worth[1]["loss"] < worth[0]["loss"]
+        network = tuning.averaged.cpu()
+        weight, bias = (getattr(network.classifier, one).detach().double().numpy() for one in ("weight", "bias"))
+        network.classifier = torch.nn.Identity()
+        # Without its last layer the network gives embeddings, other ones than before.
+        prototypes = find_prototypes(tuning.logits(sides.learn, "cpu"), labels[sides.learn], classes)
+        unfamiliar = familiarity_threshold(familiarity(tuning.logits(sides.judge, "cpu"), prototypes), right)
+        evaluation = Evaluation(
+            strength, temperature, unknown_below, unfamiliar, sides.judge, probabilities, accuracy, groups, curve=[]
+        )
+        told = {
+            "better": better,
+            "images": {name: len(rows) for name, rows in vars(sides).items()},
+            "head": worth[0],
+            "network": worth[1],
+            **tuning.described(),
+        }
+        return Learned(
+            evaluation, Head(weight, bias).cooled(temperature), network, prototypes, better, {"fineTune": told}
+        )
+
+    def write(self, request: Request, learned: "Learned", steps: "Steps") -> dict:
+        """The files, and how much each differs from the trainer."""
+        backbone, classes, out, head = request.backbone, request.classes, request.out, learned.head
+        tuned = request.stage == "fine-tune"
+        if tuned:
+            # As a GPU liked them, tensors lie otherwise in memory, and would be written so.
+            learned.network.to("cpu", memory_format=torch.contiguous_format)
+            embed = prepare.embed_graph(backbone, learned.network)
+            graph = prepare.classify_graph(backbone, prepare.preprocess_graph(backbone), embed)
+        else:
+            graph = export.backbone_graph(self.cache, backbone)
+        export.write_checkpoint(out / "model.pt", backbone, learned.network, head, classes)
+        write_program(out / "model.pt2", self.program(backbone), learned.network, head, classes)
+        export.write_onnx(out / "model.onnx", graph, backbone, head, learned.prototypes, classes)
+        export.write_labels(out / "labels.txt", classes)
+        steps.done("export", 80)
+        pixels = [open_picture(path, 1_000_000_000).pixels for _, path in request.check]
+        if tuned:
+            whole = FromPixels(learned.network, backbone.side, backbone.mean, backbone.scale)
+            with torch.inference_mode():
+                embeddings = [whole.embed(torch.from_numpy(one.copy())[None])[0].double().numpy() for one in pixels]
+        else:
+            embeddings = [request.embeddings[row] for row, _ in request.check]
+        formats = self.check(list(zip(pixels, embeddings, strict=True)), head, out)
+        steps.done("check", 99)
+        return formats
+
+    def check(self, pictures: list[tuple[np.ndarray, np.ndarray]], head: Head, out: Path) -> dict:
         """Runs each file on some of the learner's pictures, from their pixels."""
-        if not check:
+        if not pictures:
             return {}
-        pictures = [(open_picture(path, 1_000_000_000).pixels, embeddings[row]) for row, path in check]
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt"),
+            "model.pt2": self.checked.open(out / "model.pt2"),
             "model.onnx": export.open_onnx(out / "model.onnx"),
         }
         return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}
 
 
 @dataclass
-class Request:
-    """What is trained, read and checked."""
+class Learned:
+    """What a stage has come to."""
 
-    stage: str
-    backbone: Backbone
-    classes: list[str]
-    ids: list[str]
-    labels: np.ndarray
-    """int [N], from 0"""
-    embeddings: np.ndarray
-    """float64 [N, features]"""
-    check: list[tuple[int, Path]]
-    """Row and original of some images."""
-    seed: int
-    out: Path
+    evaluation: Evaluation
+    head: Head
+    network: torch.nn.Module
+    """On the CPU, without a head."""
+    prototypes: np.ndarray
+    """float64 [P, features]: see familiarity.py."""
+    better: bool = True
+    """Than what there was without it: else it is not published."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Of the report."""
 
 
-def read(params: dict[str, Any]) -> Request:
-    """Raises BadInput when something is missing, unknown, or does not fit the rest."""
-    with reading("train"):
-        request = Request(
-            stage=params["stage"],
-            backbone=find_backbone(params["backbone"]),
-            classes=[plain_text(name) for name in params["classes"]],
-            ids=[image["id"] for image in params["images"]],
-            labels=np.array([image["class"] for image in params["images"]], dtype=int),
-            embeddings=np.fromfile(params["embeddings"], dtype="<f4").astype(np.float64),
-            check=[(int(one["row"]), Path(one["path"])) for one in params["check"]],
-            seed=int(params["seed"]),
-            out=Path(params["out"]),
-        )
-    if request.stage not in stages:
-        raise BadInput(f"There is no stage {request.stage}; there is {', '.join(stages)}.")
-    count, features, numbers = len(request.labels), request.backbone.features, len(request.embeddings)
-    if numbers != count * features:
-        raise BadInput(f"Expected {count} embeddings of {features} numbers, got {numbers} numbers.")
-    if not np.isfinite(request.embeddings).all():
-        raise BadInput("Expected embeddings of finite numbers, got some that are none: compute them again.")
-    known = [label for label in request.labels if 0 <= label < len(request.classes)]
-    images = np.bincount(known, minlength=len(request.classes)).tolist()
-    if len(known) < count or len(images) < 2 or min(images) < 2:
-        raise BadInput(f"Expected two classes or more with two pictures each, got {images} of {count} pictures.")
-    if any(not 0 <= row < count for row, _ in request.check):
-        raise BadInput(f"Expected check to name rows from 0 to {count - 1}, got {[row for row, _ in request.check]}.")
-    request.embeddings = request.embeddings.reshape(count, features)
-    return request
+class Steps:
+    """Says how far a run is, and keeps the seconds of each step."""
 
+    def __init__(self, event: Callable[[dict[str, Any]], None]):
+        self.event, self.began = event, time.perf_counter()
+        self.seconds: dict[str, float] = {}
 
-def plain_text(name: str) -> str:
-    """The name itself; ValueError for half a character, which no file can hold (JSON can: a lone surrogate)."""
-    name.encode()
-    return name
+    def begin(self, step: str) -> None:
+        self.say(step, 0, None)
 
+    def say(self, step: str, percent: float, left: float | None) -> None:
+        self.event({"percent": percent, "step": step, "secondsLeft": left if left is None else round(max(0, left), 1)})
 
-def describe(evaluation: Evaluation, classes: list[str], labels: np.ndarray, ids: list[str]) -> dict[str, Any]:
-    """What the report says of the held-out pictures."""
-    rows, probabilities = evaluation.held_out, evaluation.probabilities
-    said = probabilities.argmax(axis=1)
-    own = probabilities[np.arange(len(rows)), labels[rows]]
-
-    def accuracy_of(one: int) -> float | None:
-        judged = labels[rows] == one
-        return float((said[judged] == one).mean()) if judged.any() else None
-
-    suspects = [index for index in np.argsort(own)[:most_suspects] if own[index] < suspect_below]
-    return {
-        "classes": [
-            {"name": name, "images": int((labels == one).sum()), "accuracy": accuracy_of(one)}
-            for one, name in enumerate(classes)
-        ],
-        "accuracy": evaluation.accuracy,
-        "confusion": confusion(labels[rows], said, len(classes)),
-        "temperature": evaluation.temperature,
-        "strength": evaluation.strength,
-        "unknownBelow": evaluation.unknown_below,
-        "suspects": [
-            {
-                "image": ids[rows[index]],
-                "class": classes[labels[rows[index]]],
-                "said": classes[said[index]],
-                "probability": float(probabilities[index].max()),
-            }
-            for index in suspects
-        ],
-    }
+    def done(self, step: str, percent: int) -> None:
+        self.seconds[step] = round(time.perf_counter() - self.began, 4)
+        self.began = time.perf_counter()
+        self.say(step, percent, sum(self.seconds.values()) * (100 - percent) / percent)

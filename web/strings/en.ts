@@ -51,12 +51,32 @@ export const en = {
     failed: 'That did not work',
     ready: 'Ready!',
   } satisfies Record<ProjectStatus, string>,
+  tuneTitle: 'Can it get better?',
+  tuneHelp:
+    'It can learn the pictures more closely. This takes some minutes. The new model is kept only if it is better.',
+  tune: 'Learn more closely',
+  tuning: 'Looking more closely … You can go on trying the model meanwhile.',
+  tuneBetter: 'It looked more closely, and got better.',
+  tuneSame: 'It looked more closely, and what it knew before was as good. More and different pictures help more.',
   secondsLeft: (seconds: number) => (seconds < 2 ? 'almost done' : `about ${Math.round(seconds)} seconds left`),
   accuracy: (right: number, of: number) => `${right} of ${of} right`,
   accuracyExplained: 'That is how often it was right about pictures it had not learned from.',
   accuracyRange: (low: number, high: number) =>
     `With pictures like these, expect between ${low} % and ${high} %. More pictures make this surer.`,
   accuracyUnknown: 'Too few pictures to tell how good it is. Add some more.',
+  nextTitle: 'What helps now:',
+  next: {
+    'more-pictures': ({ class: name, images }: Params) =>
+      `“${name}” has only ${pictures(Number(images))}. Add some more.`,
+    'different-pictures': ({ class: name }: Params) =>
+      `The pictures of “${name}” are nearly all alike. Add some from elsewhere, from other sides or in other light.`,
+    'check-pictures': () =>
+      'Some pictures may be in the wrong class. Have a look at those that it took for something else.',
+    'tell-apart': ({ class: name, said }: Params) =>
+      `It mixes up “${name}” and “${said}”. Add pictures of both that show how they differ.`,
+    'more-of-all': () => 'It still gets better with every picture. Add more of each class.',
+    try: () => 'It is good at this. Try it on something it has never seen.',
+  } as Record<string, (params: Params) => string>,
   mixedUp: 'What it mixes up',
   mixesUp: (what: string, said: string, count: number) => `It took ${pictures(count)} of “${what}” for “${said}”.`,
   mixesUpNothing: 'Nothing: it told them all apart.',
@@ -78,6 +98,7 @@ export const en = {
   artifacts: {
     'model.onnx': 'For websites, apps and most programs (ONNX)',
     'model.pt': 'For Python with PyTorch',
+    'model.pt2': 'For PyTorch, with the network in it',
     'labels.txt': 'The names of the classes',
     'report.json': 'Everything that was measured',
   } as Record<string, string>,
@@ -112,6 +133,7 @@ export const en = {
     'too-many': () => 'That was too fast. Please wait a moment.',
     'out-of-limits': () => 'A name has 1 to 100 characters.',
     'out-of-memory': () => 'The computer ran out of memory. Try with fewer pictures.',
+    'too-many-to-tune': () => 'There are too many pictures to learn more closely.',
     'too-few-images': () => 'Two classes need two pictures each.',
     failed: () => 'Something went wrong while learning. Try again; your pictures are safe.',
   } as Record<string, (params: Params) => string>,

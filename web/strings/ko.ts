@@ -53,12 +53,30 @@ export const ko: Strings = {
     failed: '잘되지 않았어요',
     ready: '다 배웠어요!',
   },
+  tuneTitle: '더 잘할 수 있을까요?',
+  tuneHelp: '사진을 더 자세히 배울 수 있어요. 몇 분 걸려요. 더 나아졌을 때만 새 모델로 바꿔요.',
+  tune: '더 자세히 배우기',
+  tuning: '더 자세히 보고 있어요 … 그동안 지금 모델을 써 볼 수 있어요.',
+  tuneBetter: '더 자세히 배워서 더 나아졌어요.',
+  tuneSame: '더 자세히 배웠지만 전에 배운 것이 더 나았어요. 여러 가지 사진을 더 넣으면 좋아져요.',
   secondsLeft: (seconds) => (seconds < 2 ? '거의 다 됐어요' : `${Math.round(seconds)}초쯤 남았어요`),
   accuracy: (right, of) => `${of}장 가운데 ${right}장을 맞혔어요`,
   accuracyExplained: '배울 때 보지 않은 사진을 얼마나 맞혔는지예요.',
   accuracyRange: (low, high) =>
     `이런 사진이라면 ${low} %에서 ${high} % 사이로 맞힐 거예요. 사진이 많을수록 더 확실해져요.`,
   accuracyUnknown: '얼마나 잘하는지 알기에는 사진이 너무 적어요. 조금 더 넣어 주세요.',
+  nextTitle: '이렇게 해 보세요:',
+  next: {
+    'more-pictures': ({ class: name, images }: Params) =>
+      `‘${name}’에는 사진이 ${images}장뿐이에요. 조금 더 넣어 주세요.`,
+    'different-pictures': ({ class: name }: Params) =>
+      `‘${name}’ 사진이 거의 다 비슷해요. 다른 곳, 다른 쪽, 다른 빛에서 찍은 사진을 넣어 주세요.`,
+    'check-pictures': () => '다른 클래스에 들어간 사진이 있을지 몰라요. 다르게 대답한 사진을 살펴보세요.',
+    'tell-apart': ({ class: name, said }: Params) =>
+      `‘${name}’과(와) ‘${said}’을(를) 헷갈려요. 무엇이 다른지 보이는 사진을 둘 다 넣어 주세요.`,
+    'more-of-all': () => '사진이 늘수록 아직 더 나아져요. 클래스마다 더 넣어 주세요.',
+    try: () => '아주 잘해요. 한 번도 본 적 없는 것을 보여 주세요.',
+  },
   mixedUp: '헷갈린 것',
   mixesUp: (what, said, count) => `‘${what}’ ${pictures(count)}을 ‘${said}’${quotedAfter(said)} 했어요.`,
   mixesUpNothing: '하나도 없어요. 모두 구별했어요.',
@@ -80,6 +98,7 @@ export const ko: Strings = {
   artifacts: {
     'model.onnx': '웹사이트, 앱, 여러 프로그램에서 (ONNX)',
     'model.pt': '파이썬 PyTorch에서',
+    'model.pt2': '파이썬 PyTorch에서, 신경망까지 담아서',
     'labels.txt': '클래스 이름',
     'report.json': '잰 것 모두',
   },
@@ -112,6 +131,7 @@ export const ko: Strings = {
     'too-many': () => '너무 빨라요. 잠깐만 기다려 주세요.',
     'out-of-limits': () => '이름은 1자에서 100자까지 쓸 수 있어요.',
     'out-of-memory': () => '컴퓨터의 기억 공간이 모자라요. 사진을 줄여 주세요.',
+    'too-many-to-tune': () => '더 자세히 배우기에는 사진이 너무 많아요.',
     'too-few-images': () => '클래스 두 개에 사진이 두 장씩은 있어야 해요.',
     failed: () => '배우다가 문제가 생겼어요. 다시 해 주세요. 사진은 그대로 있어요.',
   },

@@ -194,7 +194,7 @@ test('every refusal is as it is described', async () => {
       {},
       [
         [400, { stage: 1 }],
-        [422, { stage: 'fine-tune' }],
+        [422, { stage: 'dream' }],
         [422, { backbone: 'resnet' }],
       ],
     ],

@@ -38,6 +38,7 @@ test.each<[string, Partial<Facts>, [string, string | null]]>([
   ['asked for', { queued: true, due: true }, ['waiting', 'queued']],
   ['due', { due: true }, ['waiting', 'settling']],
   ['the newest run failed', { run: run('failed') }, ['failed', 'failed']],
+  ['fine-tuning failed', { run: { ...(run('failed') as object), stage: 'fine-tune' } as never }, ['ready', null]],
   ['a run of an older revision failed', { run: run('failed', 0) }, ['ready', null]],
   ['nothing under way', {}, ['ready', null]],
   ['a class left out', { classes: of(2, 2, 1) }, ['ready', 'left-out']],

@@ -12,12 +12,17 @@ from drawing import draw, kinds, save
 # Of the tree whose tests these are.
 sys.path.insert(0, str(root))
 
+from trainer.torch.backbone import graphs, prepared_path, registry  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """The folder of prepared backbones that the trainer itself uses: making them takes longer than most of these tests."""
     folder = Path(os.environ.get("MODEL_CACHE") or root / ".data/models").absolute()
-    if len(list(folder.glob("*.onnx"))) < 6:
+    complete = all(
+        prepared_path(folder, backbone, graph).exists() for backbone in registry.values() for graph in graphs
+    )
+    if not complete:
         subprocess.run([sys.executable, "-m", "trainer.torch.prepare", "--cache", folder], check=True, cwd=root)
     return folder
 

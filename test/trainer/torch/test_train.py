@@ -14,6 +14,7 @@ from drawing import draw, kinds, save
 from PIL import Image
 
 from trainer.torch.export import open_checkpoint
+from trainer.torch.program import Programs, open_program
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_progress_rises_through_all_steps(trained):
 def test_the_artifacts_are_the_files(trained):
     result, _, out = trained
     assert {artifact["name"] for artifact in result["artifacts"]} == {path.name for path in out.iterdir()}
-    assert {"model.pt", "model.onnx", "labels.txt", "report.json"} == {path.name for path in out.iterdir()}
+    assert {"model.pt", "model.pt2", "model.onnx", "labels.txt", "report.json"} == {path.name for path in out.iterdir()}
     assert json.loads((out / "report.json").read_text()) == result["report"]
     assert (out / "labels.txt").read_text().splitlines() == list(kinds)
 
@@ -79,7 +80,7 @@ def test_the_certificate_is_small_and_true(trained, pictures):
     result, _, out = trained
     certificate = result["report"]["certificate"]
     assert certificate["images"] == 8
-    assert certificate["formats"].keys() == {"model.pt", "model.onnx"}
+    assert certificate["formats"].keys() == {"model.pt", "model.pt2", "model.onnx"}
     for one in certificate["formats"].values():
         assert 0 < one["maxDifference"] < 1e-3
     # Once more by hand: probabilities from raw pixels against the head of model.pt on the cached embeddings.
@@ -128,9 +129,9 @@ print(json.dumps({**model, "tensors": len(state), "all": all(type(tensor) is tor
 def test_model_onnx_takes_batches_of_any_size_and_names_its_classes(trained, pictures):
     _, _, out = trained
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
-    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
+    (given,), (wanted, known) = session.get_inputs(), session.get_outputs()
     assert (given.type, given.shape[3], len(given.shape)) == ("tensor(uint8)", 3, 4)
-    assert wanted.shape[1] == 3
+    assert (wanted.name, wanted.shape[1], known.name) == ("probabilities", 3, "familiarity")
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(kinds)
     batch = np.concatenate([pixels_of(pictures.paths[0])] * 3)
     together = session.run(None, {given.name: batch})[0]
@@ -167,7 +168,8 @@ def test_names_of_classes_are_only_names(train, training):
 @pytest.mark.parametrize(
     ("differing", "expected"),
     [
-        pytest.param({"stage": "fine-tune"}, "head", id="stage"),
+        pytest.param({"stage": "dream"}, "head", id="stage"),
+        pytest.param({"stage": "fine-tune"}, "pictures", id="no originals"),
         pytest.param({"backbone": "resnet-1"}, "efficientnet-lite0", id="backbone"),
         pytest.param({"classes": ["one"]}, "two classes", id="one class"),
         pytest.param({"images": [{"id": "x", "class": 0}]}, "embeddings", id="rows"),
@@ -193,17 +195,71 @@ def test_embeddings_that_are_no_numbers_are_refused(train, training, pictures):
     assert train.ask("train", params)[0]["error"]["code"] == "bad-input"
 
 
-def test_the_other_backbone_works_the_same_way(train, ingest, training, pictures):
-    params = {"backbone": "efficientnet-lite2", "limits": {"pixels": 10**7}}
+@pytest.mark.parametrize("backbone", ["efficientnet-lite2", "efficientnet-lite0-lite2"])
+def test_the_other_backbones_work_the_same_way(train, ingest, training, pictures, backbone):
     images = [{"path": str(path), "thumbnail": None} for path in pictures.paths]
-    _, events = ingest.ask("ingest", params | {"images": images})
+    _, events = ingest.ask("ingest", {"backbone": backbone, "limits": {"pixels": 10**7}, "images": images})
     embeddings = np.stack([embedding(event) for event in sorted(events, key=lambda event: event["image"])])
-    asked = training(backbone="efficientnet-lite2")
+    asked = training(backbone=backbone)
     embeddings.tofile(asked["embeddings"])
     result = train.ask("train", asked)[0]["result"]
     assert result["accuracy"] >= 0.8
+    assert len(result["report"]["certificate"]["formats"]) == 3
     for one in result["report"]["certificate"]["formats"].values():
         assert one["maxDifference"] < 1e-3
+
+
+def test_model_pt2_needs_no_code_of_ours_and_takes_pictures_of_any_size(trained, pictures):
+    _, _, out = trained
+    program = """
+import json, sys, torch
+extra = {"classes.json": ""}
+model = torch.export.load(sys.argv[1], extra_files=extra).module()
+assert not any(name.startswith("trainer") or name == "timm" for name in sys.modules)
+sizes = ((1, 1, 1), (1, 7, 1000), (3, 225, 223))
+shapes = [list(model(torch.full((n, h, w, 3), 90, dtype=torch.uint8)).shape) for n, h, w in sizes]
+print(json.dumps([shapes, json.loads(extra["classes.json"])]))
+"""
+    assert json.loads(run_python(program, str(out / "model.pt2"))) == [[[1, 3], [1, 3], [3, 3]], list(kinds)]
+    # Once more by hand, against the ONNX.
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    ours = open_program(out / "model.pt2")
+    for path in pictures.paths[::9]:
+        assert np.abs(ours(pixels_of(path)[0]) - session.run(None, {"pixels": pixels_of(path)})[0][0]).max() < 1e-3
+
+
+def test_a_program_is_checked_by_what_is_in_its_file(train, training, trained, tmp_path):
+    """Opened the quick way or as others do, a file says the same: whatever was opened before, and whatever is wrong in it."""
+    _, _, out = trained
+    other = training(seed=8, classes=["x", "y", "z"])
+    other["images"] = [{"id": image["id"], "class": (image["class"] + 1) % 3} for image in other["images"]]
+    train.ask("train", other)
+    wrong = torch.export.load(out / "model.pt2")
+    wrong.state_dict["network.blocks.0.0.conv_dw.weight"].data.mul_(0.5)
+    torch.export.save(wrong, tmp_path / "wrong.pt2")
+    quick = Programs()
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    files = [out / "model.pt2", Path(other["out"]) / "model.pt2", tmp_path / "wrong.pt2", out / "model.pt2"]
+    said = [quick.open(path)(pixels) for path in files]
+    assert len(quick.opened) == 2
+    for path, one in zip(files, said, strict=True):
+        assert np.abs(open_program(path)(pixels) - one).max() < 1e-6
+    assert np.abs(said[0] - said[1]).max() > 0.01
+    assert np.abs(said[0] - said[2]).max() > 1e-3
+
+
+def test_no_file_holds_what_another_model_left(train, training, trained):
+    """The program that takes the heads is kept: of another number of classes, and of a run before, nothing may stay."""
+    first, _, out = trained
+    two = training(classes=["a", "b"])
+    two["images"] = [{"id": image["id"], "class": image["class"] % 2} for image in two["images"]]
+    other = train.ask("train", two)[0]["result"]["report"]["certificate"]["formats"]["model.pt2"]
+    assert other["maxDifference"] < 1e-3
+    again = training()
+    train.ask("train", again)
+    gray = np.full((30, 40, 3), 99, np.uint8)
+    assert (open_program(Path(again["out"]) / "model.pt2")(gray) == open_program(out / "model.pt2")(gray)).all()
+    assert (Path(two["out"]) / "model.pt2").stat().st_size < 16_000_000
 
 
 def test_memory_stays_over_many_trainings(cache, training):

@@ -1,0 +1,119 @@
+"""How well and how fast a few pictures are learned, by the trainer and by simpler ways, as tables.
+
+    npm run bench -- learning [--data DIR] [--methods ours,probe] [--sizes 10,25] [--seeds 2] [--keep FILE]
+
+``--data DIR`` holds a folder for each class (or several such folders); without it a set is drawn. Each measurement: ``--sizes``
+pictures of each class are chosen by a seed, learned, and what was learned is asked about ``--test`` other pictures of each.
+Seconds go from files to what can classify, with libraries imported and pretrained networks at hand. With ``--keep`` every
+measurement is a line of JSON in FILE, and what it holds already is not measured again: slow methods can be measured apart.
+``--others DIR`` holds pictures of other things: how many of them a model answers with "I don't know".
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+root = Path(__file__).parents[3]
+sys.path.insert(0, str(root))
+
+from data import PictureSet, draw_set, pictures_in, read_sets  # noqa: E402
+from methods import Workbench, learn  # noqa: E402
+from tables import accuracy_table, stated_table, throughput_table, unknown_table  # noqa: E402
+from throughput import measure_throughput  # noqa: E402
+
+import trainer.torch  # noqa: E402, F401 (sets the number of OpenBLAS's threads before numpy computes)
+from trainer.torch.backbone import choose_device  # noqa: E402
+
+
+def main() -> None:
+    options = read_options()
+    with tempfile.TemporaryDirectory() as folder:
+        sets = read_sets(options.data) if options.data else [draw_set(Path(folder) / "drawn shapes")]
+        bench = Workbench(options.cache, options.threads, choose_device(options.device))
+        others = sorted(options.others.rglob("*.*")) if options.others else []
+        others = [path for path in others if path in pictures_in(path.parent)][: options.most_others]
+        done = [json.loads(line) for line in options.keep.read_text().splitlines()] if options.keep.exists() else []
+        with options.keep.open("a") as keep:
+            for one in (one for pictures in sets for one in measure(pictures, bench, others, options, done)):
+                done.append(one)
+                keep.write(json.dumps(one) + "\n")
+                keep.flush()
+        print(accuracy_table(done))
+        print(stated_table(done))
+        print(unknown_table(done))
+        if not options.no_throughput:
+            print(throughput_table(measure_throughput(sets[0], bench)))
+
+
+def read_options() -> argparse.Namespace:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def listed(text: str) -> list[str]:
+        return text.split(",")
+
+    options.add_argument("--data", type=Path, help="a folder of classes, or several such folders")
+    options.add_argument("--others", type=Path, help="pictures of other things, in any folders")
+    options.add_argument("--most-others", type=int, default=200)
+    options.add_argument("--methods", type=listed, default=["origin", "fine-tune", "probe", "ours"])
+    options.add_argument("--sizes", type=listed, default=["10", "25", "50", "100"], help="pictures of each class")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--test", type=int, default=100, help="most test pictures of each class")
+    options.add_argument("--keep", type=Path, default=Path("/dev/null"))
+    options.add_argument("--cache", type=Path, default=root / ".data/models")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    options.add_argument("--no-throughput", action="store_true")
+    return options.parse_args()
+
+
+def measure(pictures: PictureSet, bench: Workbench, others: list[Path], options: argparse.Namespace, done: list[dict]):
+    """A measurement after the other, as they are made; those of ``done`` are left out."""
+    tested = pictures.tested(options.test)
+    truth = np.array([label for _, label in tested])
+    known = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
+    for size in map(int, options.sizes):
+        for seed in range(options.seeds):
+            chosen = pictures.choose(size, seed)
+            for method in options.methods if chosen else []:
+                if (pictures.name, method, size, seed) in known:
+                    continue
+                began = time.perf_counter()
+                classify, report = learn(method, bench, chosen, pictures.classes, seed)
+                seconds = time.perf_counter() - began
+                said, known = part(classify([path for path, _ in tested]), pictures.classes)
+                right = said.argmax(1) == truth
+                one = {"set": pictures.name, "method": method, "size": size, "seed": seed, "seconds": seconds}
+                one |= {"accuracy": float(right.mean()), "tested": len(tested), "device": bench.device}
+                if report:
+                    one["stated"] = report["accuracy"]
+                    limits = report["unknownBelow"], report["unfamiliarBelow"]
+                    one["lost"] = unknown(said, known, limits)[right].mean()
+                    one["right"] = known[right].round(4).tolist()
+                if report and others:
+                    said, known = part(classify(others), pictures.classes)
+                    one["caught"] = unknown(said, known, limits).mean()
+                    one["others"] = known.round(4).tolist()
+                print(
+                    f"{pictures.name} {method} {size} #{seed}: {right.mean():.1%} in {seconds:.1f} s", file=sys.stderr
+                )
+                yield one
+
+
+def part(answers: np.ndarray, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and the familiarity of each picture, where there is one."""
+    return answers[:, : len(classes)], answers[:, len(classes) :].max(axis=1, initial=-1)
+
+
+def unknown(said: np.ndarray, known: np.ndarray, limits: tuple[float | None, float | None]) -> np.ndarray:
+    """As predict decides it."""
+    doubt, unfamiliar = (-1 if limit is None else limit for limit in limits)
+    return (said.max(axis=1) < doubt) | (known < unfamiliar)
+
+
+if __name__ == "__main__":
+    main()

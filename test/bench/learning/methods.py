@@ -1,0 +1,204 @@
+"""The ways to learn that are compared: each takes files with labels, and gives what tells classes from files.
+
+``origin``      ResNet-50 from nothing, 5 epochs, batches of 4, Adam at 1e-3: what a first lesson on networks does.
+``fine-tune``   the pretrained network with a new last layer, all of it trained as PyTorch's transfer learning tutorial does
+                (SGD at 1e-3 with momentum 0.9, batches of 4, random crops and mirrored), 5 epochs.
+``probe``       logistic regression (L2 of 1, as scikit-learn's default) on the network's features, by PyTorch.
+``ours``        the trainer's own requests, ``ingest`` and ``train``, and the model.onnx that they write.
+``ours:NAME``   the same with backbone NAME.
+"""
+
+import base64
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from scipy.optimize import minimize
+from torch.nn.functional import cross_entropy, interpolate
+
+from trainer.torch.backbone import find_backbone, load_network, registry
+from trainer.torch.embed import session
+from trainer.torch.head import softmax
+from trainer.torch.images import open_picture
+from trainer.torch.ingest import Ingest
+from trainer.torch.train import Train
+
+Labelled = list[tuple[Path, int]]
+Classify = Callable[[list[Path]], np.ndarray]
+"""Files -> probabilities [N, classes]; of ours with familiarity as a last column."""
+
+default = next(iter(registry.values()))
+side = 224
+# A torch tensor of ImageNet's usual mean and deviation, for pixels from 0 to 255.
+usual_mean = torch.tensor([123.7, 116.3, 103.5])[:, None, None]
+usual_deviation = torch.tensor([58.4, 57.1, 57.4])[:, None, None]
+
+
+@dataclass
+class Workbench:
+    """What stays warm between measurements, as in a worker."""
+
+    cache: Path
+    threads: int
+    device: str
+    epochs: int = 5
+    ingest: Ingest = field(init=False)
+    train: Train = field(init=False)
+
+    def __post_init__(self):
+        self.ingest = Ingest(self.cache, self.threads, self.device)
+        self.train = Train(self.cache, self.threads, self.device)
+
+
+def learn(method: str, bench: Workbench, pictures: Labelled, classes: list[str], seed: int) -> tuple[Classify, dict]:
+    """What classifies, and the report where there is one."""
+    name, _, backbone = method.partition(":")
+    torch.manual_seed(seed)
+    if name == "ours":
+        return ours(bench, pictures, classes, seed, backbone or default.name)
+    torch.set_num_threads(bench.threads)
+    return {"origin": origin, "fine-tune": fine_tune, "probe": probe}[name](bench, pictures, classes), {}
+
+
+def read(path: Path) -> torch.Tensor:
+    """uint8 [3, side, side]"""
+    with Image.open(path) as image:
+        small = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)
+
+
+def origin(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
+    network = timm.create_model("resnet50", pretrained=False, num_classes=len(classes)).to(bench.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def prepare(images: torch.Tensor) -> torch.Tensor:
+        return (images.float() - usual_mean) / usual_deviation
+
+    return train_network(bench, network, optimizer, pictures, prepare, prepare)
+
+
+def fine_tune(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
+    network = load_network(default, len(classes)).to(bench.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+
+    def prepare(images: torch.Tensor) -> torch.Tensor:
+        return (images.float() - default.mean) / default.scale
+
+    def vary(images: torch.Tensor) -> torch.Tensor:
+        return prepare(torch.stack([crop(image) for image in images]))
+
+    return train_network(bench, network, optimizer, pictures, vary, prepare)
+
+
+def crop(image: torch.Tensor) -> torch.Tensor:
+    """A random part of at least half of the picture, mirrored every other time."""
+    share = float(torch.empty(()).uniform_(0.5, 1).sqrt())
+    size = round(side * share)
+    top, left = (int(torch.randint(0, side - size + 1, ())) for _ in range(2))
+    part = image[None, :, top : top + size, left : left + size].float()
+    part = interpolate(part, size=(side, side), mode="bilinear", antialias=True)[0]
+    return part.flip(2) if torch.rand(()) < 0.5 else part
+
+
+def train_network(bench: Workbench, network, optimizer, pictures: Labelled, vary, prepare) -> Classify:
+    images = torch.stack([read(path) for path, _ in pictures])
+    labels = torch.tensor([label for _, label in pictures])
+    network.train()
+    for _ in range(bench.epochs):
+        for some in torch.randperm(len(labels)).split(4):
+            if len(some) < 2:
+                continue  # Batch normalisation needs two.
+            loss = cross_entropy(network(vary(images[some]).to(bench.device)), labels[some].to(bench.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    network.eval()
+
+    def classify(paths: list[Path]) -> np.ndarray:
+        with torch.inference_mode():
+            batches = [torch.stack([read(path) for path in paths[at : at + 32]]) for at in range(0, len(paths), 32)]
+            return torch.cat([network(prepare(one).to(bench.device)).softmax(1).cpu() for one in batches]).numpy()
+
+    return classify
+
+
+def probe(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
+    network = load_network(default).to(bench.device)
+
+    def embed(paths: list[Path]) -> np.ndarray:
+        with torch.inference_mode():
+            batches = [torch.stack([read(path) for path in paths[at : at + 32]]) for at in range(0, len(paths), 32)]
+            prepared = [((one.float() - default.mean) / default.scale).to(bench.device) for one in batches]
+            return torch.cat([network(one).cpu() for one in prepared]).numpy().astype(np.float64)
+
+    points = embed([path for path, _ in pictures])
+    truth = np.eye(len(classes))[[label for _, label in pictures]]
+    shape = len(classes), points.shape[1] + 1
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weight = flat.reshape(shape)
+        logits = points @ weight[:, 1:].T + weight[:, 0]
+        probabilities = softmax(logits)
+        wrong = probabilities - truth
+        value = -np.log(np.maximum((probabilities * truth).sum(1), 1e-300)).sum() + (weight[:, 1:] ** 2).sum() / 2
+        return value, np.concatenate([wrong.sum(0)[:, None], wrong.T @ points + weight[:, 1:]], axis=1).ravel()
+
+    weight = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 100}).x.reshape(
+        shape
+    )
+    return lambda paths: softmax(embed(paths) @ weight[:, 1:].T + weight[:, 0])
+
+
+def embed(bench: Workbench, paths: list[Path], backbone: str) -> np.ndarray:
+    """float32 [N, features] by the trainer's own request."""
+    vectors: dict[int, np.ndarray] = {}
+
+    def take(event: dict[str, Any]) -> None:
+        if "reason" in event:
+            raise SystemExit(f"{paths[event['image']]}: {event['reason']['message']}")
+        vectors[event["image"]] = np.frombuffer(base64.b64decode(event["embedding"]), dtype="<f4")
+
+    images = [{"path": str(path), "thumbnail": None} for path in paths]
+    bench.ingest({"backbone": backbone, "images": images, "limits": {"pixels": 25_000_000}}, take)
+    return np.stack([vectors[at] for at in range(len(paths))])
+
+
+def ours(bench: Workbench, pictures: Labelled, classes: list[str], seed: int, backbone: str) -> tuple[Classify, dict]:
+    find_backbone(backbone)
+    paths = [path for path, _ in pictures]
+    folder = tempfile.TemporaryDirectory()
+    embeddings = Path(folder.name) / "embeddings.f32"
+    embed(bench, paths, backbone).tofile(embeddings)
+    step = max(1, len(paths) // 8)
+    result = bench.train(
+        {
+            "stage": "head",
+            "backbone": backbone,
+            "classes": classes,
+            "images": [{"id": str(row), "class": label} for row, (_, label) in enumerate(pictures)],
+            "embeddings": str(embeddings),
+            "check": [{"row": row, "path": str(paths[row])} for row in range(0, len(paths), step)][:8],
+            "seed": seed,
+            "out": folder.name,
+        },
+        lambda event: None,
+    )
+    model = session(Path(folder.name) / "model.onnx")
+
+    def classify(paths: list[Path]) -> np.ndarray:
+        def one(path: Path) -> np.ndarray:
+            pixels = open_picture(path, 25_000_000).pixels
+            probabilities, known = model.run(["probabilities", "familiarity"], {"pixels": pixels[None]})
+            return np.append(probabilities[0], known[0])
+
+        with ThreadPoolExecutor(bench.threads) as pool:
+            return np.stack(list(pool.map(one, paths)))
+
+    return classify, result["report"]

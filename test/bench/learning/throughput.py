@@ -1,0 +1,45 @@
+"""What the trainer's way to embeddings adds to the network itself."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from data import PictureSet
+from methods import Workbench, default, embed
+
+from trainer.torch.backbone import graph_path
+from trainer.torch.embed import session
+from trainer.torch.images import open_picture
+
+pictures_at_once = 100
+rounds = 5
+
+
+def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, float]:
+    """Pictures a second, on the bench's threads: the median of rounds taken in turns."""
+    paths = [path for path, _ in pictures.tested(pictures_at_once)][:pictures_at_once]
+    embedder = bench.ingest.embedder(default)
+    run = session(graph_path(bench.cache, default, "embed")).run
+    decoded = [open_picture(path, 25_000_000).pixels for path in paths]
+    ready = [embedder.prepare(pixels)[None] for pixels in decoded]
+
+    def threaded(work: Callable, things: list) -> Callable[[], None]:
+        def once() -> None:
+            with ThreadPoolExecutor(bench.threads) as pool:
+                list(pool.map(work, things))
+
+        return once
+
+    ways = {
+        "bare onnxruntime loop": threaded(lambda one: run(None, {"prepared": one}), ready),
+        "resize and embed": threaded(lambda pixels: embedder.embed([embedder.prepare(pixels)]), decoded),
+        "request ingest: files to embeddings": lambda: embed(bench, paths, default.name),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, once in ways.items():
+            began = time.perf_counter()
+            once()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: len(paths) / float(np.median(taken)) for name, taken in seconds.items()}

@@ -1,0 +1,74 @@
+"""What the report says of pictures, and what it advises."""
+
+import numpy as np
+import pytest
+
+from trainer.torch.evaluate import evaluate
+from trainer.torch.report import describe
+
+
+def points(counts: list[int], distance: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    embeddings = random.normal(size=(len(labels), 128))
+    embeddings[np.arange(len(labels)), labels] += distance
+    return embeddings, labels
+
+
+def report(embeddings: np.ndarray, labels: np.ndarray) -> dict:
+    classes = [f"c{one}" for one in range(labels.max() + 1)]
+    ids = [f"i{row}" for row in range(len(labels))]
+    return describe(evaluate(embeddings, labels, len(classes), 1), classes, labels, ids)
+
+
+def mislabelled() -> tuple[np.ndarray, np.ndarray]:
+    embeddings, labels = points([40, 40], 14)
+    labels[[3, 7, 11]] = 1
+    return embeddings, labels
+
+
+def burst(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    embeddings[1:12] = embeddings[0] + np.random.default_rng(2).normal(0, 0.01, (11, 128))
+    return embeddings, labels
+
+
+@pytest.mark.parametrize(
+    ("pictures", "code", "params"),
+    [
+        (points([4, 40], 14), "more-pictures", {"class": "c0", "images": 4}),
+        (points([30, 150], 14), "more-pictures", {"class": "c0", "images": 30}),
+        (burst(*points([14, 40], 14)), "different-pictures", {"class": "c0", "images": 14, "kinds": 3}),
+        (mislabelled(), "check-pictures", {"count": 3}),
+        (points([40, 40, 40], 14), "try", {}),
+    ],
+)
+def test_the_next_step_is_what_the_pictures_lack(pictures, code, params):
+    assert report(*pictures)["next"] == {"code": code, "params": params}
+
+
+def test_two_classes_that_are_mixed_up_are_named():
+    embeddings, labels = points([60, 60, 60], 14)
+    embeddings[labels == 1, :3] = embeddings[labels == 0, :3]
+    step = report(embeddings, labels)["next"]
+    assert step["code"] == "tell-apart"
+    assert {step["params"]["class"], step["params"]["said"]} == {"c0", "c1"}
+    assert step["params"]["count"] > 10
+
+
+def test_wrong_pictures_are_the_hardest_and_copies_stand_together():
+    told = report(*mislabelled())
+    assert {one["image"] for one in told["suspects"]} == {"i3", "i7", "i11"}
+    assert [one["image"] for one in told["hardest"][:3]] == [one["image"] for one in told["suspects"]]
+    losses = [one["loss"] for one in told["hardest"]]
+    assert losses == sorted(losses, reverse=True)
+    assert all(one["said"] == "c0" and one["class"] == "c1" for one in told["suspects"])
+    assert report(*burst(*points([40, 40], 14)))["duplicates"] == [[f"i{row}" for row in range(12)]]
+    assert report(*points([40, 40], 14))["duplicates"] == []
+
+
+def test_the_curve_grows_with_what_was_learned_from():
+    curve = report(*points([60, 60], 2.5))["curve"]
+    assert [point["images"] for point in curve] == [24, 48, 72, 96]
+    assert curve[-1]["accuracy"] > curve[0]["accuracy"] + 0.03
+    # A class of two pictures is no reason to fail.
+    assert len(report(*points([2, 2], 14))["curve"]) >= 1

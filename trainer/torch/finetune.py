@@ -1,0 +1,291 @@
+"""Stage ``fine-tune``: the network itself, from the head's solution, and whether that is better on pictures held out.
+
+Groups of near-duplicates stay on one side of three: most pictures are learned from, one fold says when to stop, one judges. The
+head that it has to beat learned from all but the judges, so it saw a fold more.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample
+
+from .backbone import Backbone, load_network
+from .errors import BadInput, OutOfMemory
+from .head import Head
+from .images import open_picture
+from .network import networks_of
+
+# Pictures are kept a little larger than the network takes them: a part of one is still sharp.
+margin = 1.15
+batch_size = {"cuda": 32, "cpu": 8}
+most_epochs = {"cuda": 40, "cpu": 8}
+# Epochs without a better one after which it ends.
+patience = 6
+# Of the newest layers; each stage below learns by this share of the one above (Howard and Ruder 2018).
+rate, rate_below = 1e-4, 0.6
+head_rate = 3e-4
+weight_decay = 0.02
+# Of the average of weights (Polyak and Juditsky 1992), reached slowly so that the start does not weigh on it.
+average = 0.98
+
+
+@dataclass
+class Tuning:
+    """What a run knows after an epoch; all of it is in the checkpoint."""
+
+    epoch: int = 0
+    batch: int = 8
+    best: float = math.inf
+    """Least loss on the pictures that say when to stop."""
+    best_epoch: int = 0
+    seconds: float = 0.0
+    resumed: int = 0
+    """Times that another worker went on with it."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class Sides:
+    """Rows of the pictures."""
+
+    learn: np.ndarray
+    stop: np.ndarray
+    judge: np.ndarray
+
+
+def divide(folds: np.ndarray) -> Sides | None:
+    """None where there are too few pictures to learn from, to say when to stop, and to judge."""
+    if len(np.unique(folds)) < 3:
+        return None
+    return Sides(*(np.flatnonzero(one) for one in (folds > 1, folds == 1, folds == 0)))
+
+
+def read_pictures(paths: list[Path], side: int, threads: int) -> Tensor:
+    """uint8 [N, 3, S, S], on the CPU: whole pictures, squashed to a square as everywhere."""
+    size = round(side * margin)
+
+    def read(path: Path) -> np.ndarray:
+        pixels = Image.fromarray(open_picture(path, 1_000_000_000).pixels)
+        return np.asarray(pixels.resize((size, size), Image.Resampling.BILINEAR))
+
+    with ThreadPoolExecutor(threads) as pool:
+        return torch.from_numpy(np.stack(list(pool.map(read, paths)))).permute(0, 3, 1, 2).contiguous()
+
+
+def vary(images: Tensor, side: int, randomness: torch.Generator) -> Tensor:
+    """float [N, 3, side, side] of 0 to 255: other places, sizes, turns and light, each picture its own.
+
+    As a hand holds a toy before a camera. Not mirrored: a learner may teach left and right.
+    """
+    count, device = len(images), images.device
+
+    def between(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=randomness).to(device) * (high - low) + low
+
+    turn, zoom, stretch = between(-0.26, 0.26), between(0.7, 1.05), between(0.9, 1.1)
+    shift = (1 - zoom.clamp(max=1))[:, None] * between(-1, 1, 2)
+    rows = [zoom * stretch * turn.cos(), -zoom * turn.sin(), shift[:, 0]]
+    rows += [zoom * turn.sin(), zoom / stretch * turn.cos(), shift[:, 1]]
+    grid = affine_grid(torch.stack(rows, 1).view(count, 2, 3), [count, 3, side, side], align_corners=False)
+    seen = grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
+    grey = seen.mean((1, 2, 3), keepdim=True)
+    seen = (seen - grey) * between(0.7, 1.3, 1, 1, 1) + grey * between(0.7, 1.3, 1, 1, 1)
+    colourless = seen.mean(1, keepdim=True)
+    seen = (seen - colourless) * between(0.6, 1.4, 1, 1, 1) + colourless
+    return (seen * between(0.92, 1.08, 3, 1, 1)).clamp(0, 255)
+
+
+def plain(images: Tensor, side: int) -> Tensor:
+    return nn.functional.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
+
+
+class FineTune:
+    """One run: what is learned, by epochs, with a checkpoint after each."""
+
+    def __init__(self, backbone: Backbone, head: Head, images: Tensor, labels: np.ndarray, device: str, seed: int):
+        self.backbone, self.images, self.device, self.seed = backbone, images, device, seed
+        self.labels = torch.from_numpy(labels)
+        classes = len(head.bias)
+        network = load_network(backbone, classes)
+        with torch.no_grad():
+            network.classifier.weight.copy_(torch.from_numpy(head.weight))
+            network.classifier.bias.copy_(torch.from_numpy(head.bias))
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.averaged = deepcopy(self.network).requires_grad_(False)
+        self.best = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(rates(self.network), weight_decay=weight_decay)
+        self.precision = precision_of(device)
+        self.scaler = torch.amp.GradScaler(device, enabled=self.precision is torch.float16)
+        self.tuning = Tuning(batch=batch_size[device])
+        share = np.bincount(labels, minlength=classes).astype(np.float32)
+        self.weight = torch.from_numpy(share.mean() / np.maximum(share, 1)).float().to(device)
+
+    def run(self, sides: Sides, seconds: float, checkpoint: Path, told: Callable[[float, float], None]) -> None:
+        """Epochs until it gets no better or the time is over; ``told`` hears the share done and the seconds left.
+
+        A file at ``checkpoint`` is where another worker left off.
+        """
+        if checkpoint.exists():
+            self.load(checkpoint)
+        most = most_epochs[self.device]
+        tuning = self.tuning
+        if not tuning.curve:
+            tuning.best, right = self.judge(sides.stop)
+            tuning.curve.append({"epoch": 0, "seconds": 0.0, "loss": tuning.best, "accuracy": right})
+        while tuning.epoch < most and tuning.epoch - tuning.best_epoch < patience and tuning.seconds < seconds:
+            began = time.perf_counter()
+            learned = self.epoch_in_memory(sides.learn, most)
+            loss, right = self.judge(sides.stop)
+            tuning.epoch += 1
+            tuning.seconds += time.perf_counter() - began
+            if loss < tuning.best:
+                tuning.best, tuning.best_epoch = loss, tuning.epoch
+                self.best = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
+            point = {"epoch": tuning.epoch, "seconds": round(tuning.seconds, 2), "learned": learned, "loss": loss}
+            tuning.curve.append(point | {"accuracy": right})
+            self.save(checkpoint)
+            each = tuning.seconds / tuning.epoch
+            told(
+                min(1, max(tuning.epoch / most, tuning.seconds / seconds)),
+                min(seconds - tuning.seconds, each * (most - tuning.epoch)),
+            )
+        self.averaged.load_state_dict(self.best)
+
+    def epoch_in_memory(self, rows: np.ndarray, most: int) -> float:
+        """An epoch with the largest batch that the memory holds. @raises OutOfMemory when two pictures are too many."""
+        while True:
+            try:
+                return self.epoch(rows, most)
+            except torch.cuda.OutOfMemoryError as error:
+                if self.tuning.batch <= 2:
+                    raise OutOfMemory("The GPU's memory does not hold two pictures and the network.") from error
+                self.tuning.batch //= 2
+                self.optimizer.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+
+    def epoch(self, rows: np.ndarray, most: int) -> float:
+        """@returns the mean loss of what was learned from."""
+        tuning = self.tuning
+        # Of the epoch alone, so that whoever goes on with it does the same.
+        randomness = torch.Generator().manual_seed(self.seed * 1000 + tuning.epoch)
+        # Statistics of batches of a few pictures are worse than those that came with the network.
+        self.network.eval()
+        batches = torch.from_numpy(rows)[torch.randperm(len(rows), generator=randomness)].split(tuning.batch)
+        losses = []
+        for number, some in enumerate(batches):
+            step = tuning.epoch * len(batches) + number
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["top"] * pace(step, len(batches), most)
+            given = self.prepare(vary(self.images[some].to(self.device), self.backbone.side, randomness))
+            with self.autocast():
+                loss = cross_entropy(self.network(given).float(), self.labels[some].to(self.device), self.weight)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            keep = min(average, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for kept, now in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                    kept.lerp_(now, 1 - keep)
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return ((images - self.backbone.mean) / self.backbone.scale).contiguous(memory_format=torch.channels_last)
+
+    def autocast(self):
+        return torch.autocast(self.device, dtype=self.precision or torch.bfloat16, enabled=self.precision is not None)
+
+    def logits(self, rows: np.ndarray, device: str | None = None) -> np.ndarray:
+        """float64 [rows, classes] of the averaged network, in full precision as the files compute."""
+        device = device or self.device
+        with torch.inference_mode():
+            parts = [
+                self.averaged(self.prepare(plain(self.images[some].to(device), self.backbone.side))).cpu()
+                for some in torch.from_numpy(rows).split(batch_size[self.device])
+            ]
+        return torch.cat(parts).double().numpy()
+
+    def judge(self, rows: np.ndarray) -> tuple[float, float]:
+        """Loss and accuracy."""
+        logits, labels = torch.from_numpy(self.logits(rows)), self.labels[rows]
+        return float(cross_entropy(logits, labels)), float((logits.argmax(1) == labels).double().mean())
+
+    def save(self, path: Path) -> None:
+        """Complete or not at all; plain tensors and values only."""
+        state = {
+            "format": 1,
+            "backbone": self.backbone.name,
+            "tuning": vars(self.tuning),
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.rename(path)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        if state["format"] != 1 or state["backbone"] != self.backbone.name:
+            raise BadInput(f"{path} is a checkpoint of {state['backbone']}, format {state['format']}.")
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.tuning = Tuning(**state["tuning"])
+        self.tuning.resumed += 1
+
+    def described(self) -> dict[str, Any]:
+        precision = str(self.precision or torch.float32).removeprefix("torch.")
+        tuning = self.tuning
+        told = {
+            "epochs": tuning.epoch,
+            "bestEpoch": tuning.best_epoch,
+            "batch": tuning.batch,
+            "resumed": tuning.resumed,
+        }
+        told |= {"seconds": round(tuning.seconds, 2), "device": self.device, "precision": precision}
+        return told | {"curve": tuning.curve}
+
+
+def pace(step: int, steps_of_epoch: int, most: int) -> float:
+    """The share of the top rate: up during the first epoch, down as a cosine to the last."""
+    if step < steps_of_epoch:
+        return (step + 1) / steps_of_epoch
+    return 0.5 + 0.5 * math.cos(math.pi * step / (steps_of_epoch * most))
+
+
+def precision_of(device: str) -> torch.dtype | None:
+    """None is full precision."""
+    if device != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def rates(network: nn.Module) -> list[dict[str, Any]]:
+    """Parameters with their top rate: the last layer's, and less for each stage below."""
+    groups = [{"params": list(network.classifier.parameters()), "lr": head_rate, "top": head_rate}]
+    for part in networks_of(network):
+        stages = [[part.conv_stem, part.bn1], *([stage] for stage in part.blocks), [part.conv_head, part.bn2]]
+        for height, modules in enumerate(reversed(stages)):
+            top = rate * rate_below**height
+            parameters = [parameter for module in modules for parameter in module.parameters()]
+            groups.append({"params": parameters, "lr": top, "top": top})
+    return groups

@@ -1,0 +1,104 @@
+"""``model.pt2``: a backbone's exported program (prepare.py) with a model's weights in it, and how the file is checked."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .head import Head
+
+head_names = ("network.classifier.weight", "network.classifier.bias")
+# Programs that stay open to check the next files by; each holds a network.
+most_open = 3
+
+
+def write_program(
+    path: Path,
+    program: torch.export.ExportedProgram,
+    network: torch.nn.Module,
+    head: Head,
+    classes: list[str],
+) -> None:
+    """Puts the network's weights and the head into the backbone's exported program, made by prepare.py: nothing is traced again.
+
+    The program is changed by that; the next head is put in its place. Only the last nodes know the number of classes, by the
+    sizes that the file tells of them.
+    """
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("classifier"):
+            program.state_dict[f"network.{name}"] = kept(tensor, program.state_dict[f"network.{name}"])
+    weights = {"weight": head.weight, "bias": head.bias}
+    before = program.state_dict["network.classifier.weight"].shape[0]
+    for name, values in weights.items():
+        tensor = torch.tensor(values, dtype=torch.float32)
+        program.state_dict[f"network.classifier.{name}"] = torch.nn.Parameter(tensor, requires_grad=False)
+    after_head = False
+    for node in program.graph.nodes:
+        told = node.meta.get("val")
+        if node.name in ("p_network_classifier_weight", "p_network_classifier_bias"):
+            node.meta["val"] = told.new_empty((len(classes), *told.shape[1:]))
+        after_head = after_head or any(one.name == "p_network_classifier_weight" for one in node.all_input_nodes)
+        if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
+            node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
+    torch.export.save(program, path, extra_files={"classes.json": json.dumps(classes, ensure_ascii=False)})
+
+
+def kept(tensor: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """A parameter where there was one, else a buffer."""
+    return torch.nn.Parameter(tensor, requires_grad=False) if isinstance(before, torch.nn.Parameter) else tensor
+
+
+def open_program(path: Path):
+    """The exported file as others load it: pixels [H, W, 3] -> probabilities [classes]."""
+    return runner(torch.export.load(path).module())
+
+
+def runner(module: torch.nn.Module):
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(torch.from_numpy(pixels.copy())[None])[0].numpy()
+
+    return run
+
+
+class Programs:
+    """Opens files that differ in their heads only without loading what they have in common again, which takes a second.
+
+    What tells that is the archive's own directory: names, sizes and checksums of all that it holds beside the head.
+    """
+
+    def __init__(self):
+        self.opened: dict[tuple, torch.nn.Module] = {}
+
+    def open(self, path: Path):
+        """As ``open_program``; the head is read from the file each time."""
+        rest, head = look_into(path)
+        module = self.opened.pop(rest, None) or torch.export.load(path).module()
+        self.opened[rest] = module
+        while len(self.opened) > most_open:
+            del self.opened[next(iter(self.opened))]
+        own = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, values in head.items():
+                own[name].copy_(values)
+        return runner(module)
+
+
+def look_into(path: Path) -> tuple[tuple, dict[str, torch.Tensor]]:
+    """What stands for all but the head, and the head's tensors as the file holds them. zipfile checks what it reads."""
+    with zipfile.ZipFile(path) as archive:
+        root = archive.namelist()[0].split("/")[0]
+        weights = f"{root}/data/weights/"
+        config = json.loads(archive.read(f"{weights}model_weights_config.json"))["config"]
+        files = {name: weights + config[name]["path_name"] for name in head_names}
+        # Neither the names of the classes nor what is made from all the rest is the program's.
+        aside = {*files.values(), f"{root}/extra/classes.json", f"{root}/.data/serialization_id"}
+        rest = tuple((one.filename, one.file_size, one.CRC) for one in archive.infolist() if one.filename not in aside)
+        head = {}
+        for name, file in files.items():
+            sizes = [size["as_int"] for size in config[name]["tensor_meta"]["sizes"]]
+            values = np.frombuffer(archive.read(file), dtype="<f4", count=int(np.prod(sizes)))
+            head[name] = torch.from_numpy(values.copy()).reshape(sizes)
+    return rest, head
