@@ -24,7 +24,7 @@ def main() -> None:
             name = f"{manifest['apiVersion']} {manifest['kind']} {manifest['metadata']['name']}"
             kind = (manifest["apiVersion"], manifest["kind"])
             try:
-                if "." not in kind[0].split("/")[0] or kind[0].split("/")[0].endswith(".k8s.io") and "kops" not in kind[0]:
+                if re.fullmatch(r"(v1|[a-z]+/.*|(?!kops)[a-z.]+\.k8s\.io/.*)", kind[0]):
                     kubernetes_validate.validate(manifest, version, strict=True)
                     counts["kubernetes"] += 1
                 elif kind in schemas:
