@@ -1,8 +1,9 @@
 /** studio, export and predict: served by Knative, none of them running while nobody asks. */
 import { Service } from '@kubernetes-models/knative/serving.knative.dev/v1/Service';
 import { Chart } from 'cdk8s';
+import { k8s } from 'cdk8s-plus-27';
 import type { Construct } from 'constructs';
-import type { Environment } from '../environment.ts';
+import type { Environment, OnAws } from '../environment.ts';
 import { allowIngress, namespace } from '../objects/network.ts';
 import { containerSecurity, entryOf, labelsOf, plainSize } from '../objects/pods.ts';
 import { addModel } from '../objects/typed.ts';
@@ -33,7 +34,35 @@ export class Functions extends Chart {
         ports: queueProxyPorts.metrics,
       });
     }
+    if (environment.aws) addLoadBalancer(this, environment);
   }
+}
+
+/** From browsers to Kourier: TLS ends here, and the proxy protocol keeps who asks, which the way through a node's port loses. */
+function addLoadBalancer(scope: Construct, { gateway, knative }: Environment & OnAws): void {
+  const annotation = (name: string) => `service.beta.kubernetes.io/aws-load-balancer-${name}`;
+  const kourier = { app: '3scale-kourier-gateway' };
+  new k8s.KubeService(scope, 'load-balancer', {
+    metadata: {
+      name: 'ai-teacher',
+      namespace: gateway.namespace,
+      annotations: {
+        [annotation('scheme')]: 'internet-facing',
+        // Pods have no addresses of the network's own (Cilium).
+        [annotation('nlb-target-type')]: 'instance',
+        [annotation('ssl-cert')]: knative.certificateArn,
+        [annotation('ssl-ports')]: '443',
+        [annotation('backend-protocol')]: 'tcp',
+        [annotation('proxy-protocol')]: '*',
+      },
+    },
+    spec: {
+      type: 'LoadBalancer',
+      loadBalancerClass: 'service.k8s.aws/nlb',
+      selector: kourier,
+      ports: [{ name: 'https', port: 443, targetPort: k8s.IntOrString.fromNumber(8080) }],
+    },
+  });
 }
 
 function service(name: FunctionName, environment: Environment): Service {

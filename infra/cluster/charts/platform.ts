@@ -81,7 +81,6 @@ export class Platform extends Chart {
       'pod-security.kubernetes.io/enforce': 'baseline',
     });
     const { requests, limits } = plainSize(queueProxy);
-    const annotation = 'service.beta.kubernetes.io/aws-load-balancer';
     addModel(
       this,
       'knative-serving',
@@ -90,21 +89,11 @@ export class Platform extends Chart {
         spec: {
           version: knativeVersion,
           'high-availability': { replicas: 2 },
-          ingress: { kourier: { enabled: true } },
-          services: [
-            {
-              name: 'kourier',
-              annotations: {
-                [`${annotation}-type`]: 'external',
-                [`${annotation}-scheme`]: 'internet-facing',
-                [`${annotation}-nlb-target-type`]: 'ip',
-                [`${annotation}-ssl-cert`]: knative.certificateArn,
-                [`${annotation}-ssl-ports`]: '443',
-                [`${annotation}-backend-protocol`]: 'tcp',
-              },
-            },
-          ],
+          // The load balancer in front is ours (charts/functions.ts): it ends TLS, which Kourier's own Service could not say.
+          ingress: { kourier: { enabled: true, 'service-type': 'ClusterIP' } },
           config: {
+            // How the load balancer says who asks.
+            kourier: { 'enable-proxy-protocol': 'true' },
             network: {
               'ingress-class': 'kourier.ingress.networking.knative.dev',
               // studio.DOMAIN, without the namespace: what the certificate names.

@@ -27,7 +27,8 @@ test.each(Object.entries(environments))(
       return template?.metadata?.labels ? [template.metadata.labels as Record<string, string>] : [];
     });
     const selectors = manifests.flatMap(({ kind, spec }): Record<string, string>[] => {
-      if (kind === 'Service' && spec.selector) return [spec.selector];
+      // Kourier's pods are not ours.
+      if (kind === 'Service' && spec.selector && !spec.loadBalancerClass) return [spec.selector];
       const selector = spec?.selector ?? (kind === 'NetworkPolicy' ? spec.podSelector : undefined);
       return selector?.matchLabels ? [selector.matchLabels] : [];
     });
