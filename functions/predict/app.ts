@@ -50,15 +50,14 @@ export function createPredict({ db, settings, classifiers, log }: Predict) {
     return await bytes.hold(expectedBytes(req.raw, settings.IMAGE_BYTES), async () => {
       const file = await readPicture(req.raw, settings.IMAGE_BYTES);
       const header = await readHeader(file, settings.IMAGE_PIXELS);
-      return await classifiers.use(model.id, load, async ({ classify, unknownBelow }) => {
-        const probabilities = await pixels.hold(header.width * header.height, async () =>
+      return await classifiers.use(model.id, load, async ({ classify }) => {
+        const { probabilities, unknown } = await pixels.hold(header.width * header.height, async () =>
           classify(await decode(file, settings.IMAGE_PIXELS)),
         );
         const scores = model.classes
           .map((name, index) => ({ class: name, probability: probabilities[index]! }))
           .sort((a, b) => b.probability - a.probability);
         const { class: label, probability: confidence } = scores[0]!;
-        const unknown = unknownBelow !== null && confidence < unknownBelow;
         context.header('Cache-Control', 'no-store');
         return context.json({ modelId: model.id, label, confidence, unknown, scores });
       });

@@ -6,14 +6,19 @@ import type { AccessibleModel } from '#shared/model-access.ts';
 import type { Picture } from './picture.ts';
 
 export interface Classifier {
-  /** Probabilities in the order of the model's classes. */
-  classify: (picture: Picture) => Promise<Float32Array>;
-  /** Confidence under which an answer means "I don't know"; null where the model does not say. */
-  unknownBelow: number | null;
+  classify: (picture: Picture) => Promise<Answer>;
   release: () => Promise<void>;
 }
 
-const report = z.object({ unknownBelow: z.number().nullish() });
+interface Answer {
+  /** In the order of the model's classes. */
+  probabilities: Float32Array;
+  /** The answer means "I don't know": the model is too unsure, or the picture too unlike what it learned. */
+  unknown: boolean;
+}
+
+/** Thresholds that come from the learner's own pictures; none where the model does not say. */
+const report = z.object({ unknownBelow: z.number().nullish(), unfamiliarBelow: z.number().nullish() });
 
 /** @throws Error when the model's files are missing, damaged, or not what a model is. */
 export async function loadClassifier(db: Database, model: AccessibleModel): Promise<Classifier> {
@@ -33,18 +38,19 @@ export async function loadClassifier(db: Database, model: AccessibleModel): Prom
     logSeverityLevel: 3,
   });
   const [input, output] = [session.inputNames[0]!, session.outputNames[0]!];
-  const { unknownBelow = null } = report.parse(JSON.parse(said.toString()));
+  const { unknownBelow, unfamiliarBelow } = report.parse(JSON.parse(said.toString()));
   return {
-    unknownBelow,
     classify: async ({ width, height, pixels }) => {
       const tensor = new Tensor('uint8', pixels, [1, height, width, 3]);
-      const { [output]: answer } = await session.run({ [input]: tensor });
+      const { [output]: answer, familiarity } = await session.run({ [input]: tensor });
       const probabilities = answer?.data;
       if (!(probabilities instanceof Float32Array) || probabilities.length !== model.classes.length) {
         const came = `${answer?.type} of ${answer?.dims}`;
         throw new Error(`Expected ${model.classes.length} probabilities of model ${model.id}, got ${came}.`);
       }
-      return probabilities;
+      const known = familiarity?.data[0];
+      const unfamiliar = unfamiliarBelow != null && typeof known === 'number' && known < unfamiliarBelow;
+      return { probabilities, unknown: unfamiliar || Math.max(...probabilities) < (unknownBelow ?? 0) };
     },
     release: () => session.release(),
   };

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 # Of what prepare.py makes: raised with every change there, so that no older file in a cache is taken for a new one.
-graphs_version = 2
+graphs_version = 3
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from .familiarity import familiarity, find_prototypes
 from .head import fit, log_softmax, softmax, strengths
 
 # Cosine of two embeddings above which two pictures count as one: the same one saved again, or the next frame of a burst.
@@ -16,14 +17,15 @@ from .head import fit, log_softmax, softmax, strengths
 # of a burst begin at 0.86; a crop of 5 % has 0.94, other light 0.95, a turn by 5 degrees 0.93, JPEG quality 40 0.97.
 near_duplicate = 0.87
 most_folds = 5
+least_for_thresholds = 20
 # Beyond these numbers one held-out fifth says as much, and a strength chosen on a part is as good.
 cross_validated_images = 4000
 strength_images = 400
 # Of the learning curve: parts of the pictures that are learned from, and how many it is worth its time for.
 curve_shares = (0.25, 0.5, 0.75)
 curve_images = 600
-# Of right answers that may become "I don't know".
-lost_to_unknown = 0.05
+# Of right answers that may become "I don't know": for want of confidence, and for want of familiarity, which catches more.
+lost_to_doubt, lost_to_unfamiliar = 0.01, 0.04
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Evaluation:
     temperature: float
     unknown_below: float | None
     """Confidence under which the answer is "I don't know"; None where too little was held out to tell."""
+    unfamiliar_below: float | None
+    """Familiarity (familiarity.py) under which it is that too."""
     held_out: np.ndarray
     """Rows that were judged."""
     probabilities: np.ndarray
@@ -60,7 +64,29 @@ def evaluate(embeddings: np.ndarray, labels: np.ndarray, classes: int, seed: int
     grown = grow(embeddings, labels, classes, folds, strength, judged) if len(labels) <= curve_images else []
     grown.append({"images": round(len(labels) * (1 - 1 / accuracy["folds"])), "accuracy": accuracy["value"]})
     threshold = unknown_threshold(probabilities, right)
-    return Evaluation(strength, temperature, threshold, rows, probabilities, accuracy, groups, grown)
+    known = held_out_familiarity(embeddings, labels, classes, folds, judged)
+    unfamiliar = familiarity_threshold(known, right)
+    return Evaluation(strength, temperature, threshold, unfamiliar, rows, probabilities, accuracy, groups, grown)
+
+
+def held_out_familiarity(embeddings, labels, classes, folds, which) -> np.ndarray:
+    """Of the rows that ``held_out_logits`` gives, each with prototypes that did not see its fold."""
+    parts = [
+        familiarity(
+            embeddings[folds == fold], find_prototypes(embeddings[folds != fold], labels[folds != fold], classes)
+        )
+        for fold in which
+    ]
+    return np.concatenate(parts)
+
+
+def familiarity_threshold(known: np.ndarray, right: np.ndarray) -> float | None:
+    """Lower where there are few pictures: with all of them prototypes are others than those that were judged by."""
+    own = known[right]
+    if len(own) < least_for_thresholds:
+        return None
+    low, middle = np.quantile(own, [lost_to_unfamiliar, 0.5])
+    return float(low - (middle - low) * min(1, 10 / len(own)))
 
 
 def grow(embeddings, labels, classes, folds, strength, judged) -> list[dict]:
@@ -104,7 +130,7 @@ def stated(right: np.ndarray, groups: np.ndarray, method: str, folds: int) -> di
 
 def unknown_threshold(probabilities: np.ndarray, right: np.ndarray) -> float | None:
     confident = probabilities.max(axis=1)[right]
-    return float(np.quantile(confident, lost_to_unknown)) if len(confident) >= 20 else None
+    return float(np.quantile(confident, lost_to_doubt)) if len(confident) >= least_for_thresholds else None
 
 
 def rotate(embeddings: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The files of a model, and the proof that they all say the same.
 
-``model.onnx``: raw pixels in, calibrated probabilities out; resize and normalisation are inside. ``model.pt``: plain tensors
-and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network that it names (of several, see
-network.py). ``model.pt2``: ``torch.export.load(path).module()`` takes and gives what the ONNX does.
+``model.onnx``: raw pixels in, calibrated probabilities and familiarity out; resize and normalisation are inside.
+``model.pt``: plain tensors and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network
+that it names (of several, see network.py). ``model.pt2``: ``torch.export.load(path).module()``, pixels to probabilities.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 from .backbone import Backbone, graph_path
 from .embed import session
 from .head import Head, softmax
-from .prepare import head_bias, head_weight
+from .prepare import familiar, head_bias, head_weight
 
 if TYPE_CHECKING:
     import onnx
@@ -37,14 +37,21 @@ def backbone_graph(cache: Path, backbone: Backbone) -> "onnx.ModelProto":
     return onnx.load(graph_path(cache, backbone, "classify"))
 
 
-def write_onnx(path: Path, model: "onnx.ModelProto", backbone: Backbone, head: Head, classes: list[str]) -> None:
-    """Puts the head into the graph."""
+def write_onnx(
+    path: Path,
+    model: "onnx.ModelProto",
+    backbone: Backbone,
+    head: Head,
+    prototypes: np.ndarray,
+    classes: list[str],
+) -> None:
+    """Puts the head, and what is familiar to it, into the graph."""
     from onnx import helper, numpy_helper
 
-    weights = {head_weight: head.weight.astype(np.float32), head_bias: head.bias.astype(np.float32)}
+    weights = {head_weight: head.weight, head_bias: head.bias, familiar: prototypes}
     for constant in model.graph.initializer:
         if constant.name in weights:
-            constant.CopyFrom(numpy_helper.from_array(weights[constant.name], constant.name))
+            constant.CopyFrom(numpy_helper.from_array(weights[constant.name].astype(np.float32), constant.name))
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(classes)
     model.producer_name = "AI Teacher"
     helper.set_model_props(
@@ -54,7 +61,7 @@ def write_onnx(path: Path, model: "onnx.ModelProto", backbone: Backbone, head: H
             "backbone": backbone.name,
             "license": backbone.license,
             "input": "uint8 RGB [N, H, W, 3], the whole picture, upright, of any size",
-            "output": "probabilities [N, classes]",
+            "output": "probabilities [N, classes]; familiarity [N]: cosine to the nearest of what it learned",
         },
     )
     path.write_bytes(model.SerializeToString())
@@ -100,7 +107,7 @@ def write_labels(path: Path, classes: list[str]) -> None:
 def open_onnx(path: Path):
     """The exported file as others run it: pixels [H, W, 3] -> probabilities [classes]."""
     opened = session(path)
-    return lambda pixels: opened.run(None, {"pixels": pixels[None]})[0][0]
+    return lambda pixels: opened.run(["probabilities"], {"pixels": pixels[None]})[0][0]
 
 
 def open_checkpoint(path: Path):

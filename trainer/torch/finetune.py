@@ -208,11 +208,12 @@ class FineTune:
     def autocast(self):
         return torch.autocast(self.device, dtype=self.precision or torch.bfloat16, enabled=self.precision is not None)
 
-    def logits(self, rows: np.ndarray) -> np.ndarray:
+    def logits(self, rows: np.ndarray, device: str | None = None) -> np.ndarray:
         """float64 [rows, classes] of the averaged network, in full precision as the files compute."""
+        device = device or self.device
         with torch.inference_mode():
             parts = [
-                self.averaged(self.prepare(plain(self.images[some].to(self.device), self.backbone.side))).cpu()
+                self.averaged(self.prepare(plain(self.images[some].to(device), self.backbone.side))).cpu()
                 for some in torch.from_numpy(rows).split(batch_size[self.device])
             ]
         return torch.cat(parts).double().numpy()

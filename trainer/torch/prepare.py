@@ -28,7 +28,7 @@ from .network import FromPixels
 
 opset = 18
 # Names of the parts of the joined graph that export.py replaces.
-head_weight, head_bias = "head.weight", "head.bias"
+head_weight, head_bias, familiar = "head.weight", "head.bias", "familiar.prototypes"
 
 
 def main() -> None:
@@ -130,22 +130,29 @@ def program_graph(backbone: Backbone) -> torch.export.ExportedProgram:
 
 
 def head_graph(backbone: Backbone) -> onnx.ModelProto:
-    """Logits and probabilities of an embedding; two classes and zeros until export.py puts a head in."""
+    """Probabilities of an embedding, and how familiar it is (familiarity.py); zeros for two classes until export.py comes."""
     nodes = [
         helper.make_node("Gemm", ["embedding", head_weight, head_bias], ["logits"], transB=1),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ReduceL2", ["embedding", "familiar.axis"], ["length"], keepdims=1),
+        helper.make_node("Div", ["embedding", "length"], ["direction"]),
+        helper.make_node("Gemm", ["direction", familiar], ["cosines"], transB=1),
+        helper.make_node("ReduceMax", ["cosines", "familiar.axis"], ["familiarity"], keepdims=0),
     ]
     weights = [
         numpy_helper.from_array(np.zeros((2, backbone.features), dtype=np.float32), head_weight),
         numpy_helper.from_array(np.zeros(2, dtype=np.float32), head_bias),
+        numpy_helper.from_array(np.zeros((1, backbone.features), dtype=np.float32), familiar),
+        numpy_helper.from_array(np.array([1], dtype=np.int64), "familiar.axis"),
     ]
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", backbone.features])
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", "classes"])
-    return model(nodes, "head", embedding, probabilities, weights)
+    known = helper.make_tensor_value_info("familiarity", TensorProto.FLOAT, ["N"])
+    return model(nodes, "head", embedding, [probabilities, known], weights)
 
 
 def model(nodes, name, given, wanted, constants) -> onnx.ModelProto:
-    graph = helper.make_graph(nodes, name, [given], [wanted], constants)
+    graph = helper.make_graph(nodes, name, [given], wanted if isinstance(wanted, list) else [wanted], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 

@@ -48,6 +48,7 @@ def describe(evaluation: Evaluation, classes: list[str], labels: np.ndarray, ids
         "temperature": evaluation.temperature,
         "strength": evaluation.strength,
         "unknownBelow": evaluation.unknown_below,
+        "unfamiliarBelow": evaluation.unfamiliar_below,
         "suspects": [{**named(index), "probability": float(probabilities[index].max())} for index in suspects],
         "hardest": [{**named(index), "loss": float(-np.log(max(own[index], 1e-12)))} for index in hardest],
         "duplicates": [

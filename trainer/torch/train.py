@@ -16,6 +16,7 @@ The report (``report.json``):
     confusion: [[count]], rows: what it is, columns: what was said; held out
     temperature, strength: of the head
     unknownBelow: confidence under which the answer is "I don't know", or null
+    unfamiliarBelow: familiarity, which model.onnx gives too, under which it is that as well, or null
     suspects: [{image, class, said, probability}], pictures that may be in the wrong class
     hardest: [{image, class, said, loss}], pictures of the highest loss, wrong or nearly so
     duplicates: [[image]], pictures that are all but the same, the largest groups first
@@ -48,6 +49,7 @@ from .evaluate import (
     calibrate,
     choose_strength,
     evaluate,
+    familiarity_threshold,
     fold_of,
     held_out_logits,
     near_duplicates,
@@ -55,6 +57,7 @@ from .evaluate import (
     stated,
     unknown_threshold,
 )
+from .familiarity import familiarity, find_prototypes
 from .finetune import FineTune, divide, read_pictures
 from .head import Head, fit, softmax
 from .images import open_picture
@@ -123,7 +126,7 @@ class Train:
         steps.done("evaluate", 50)
         head = fit(embeddings, labels, classes, evaluation.strength).cooled(evaluation.temperature)
         steps.done("fit", 60)
-        return Learned(evaluation, head, self.network(request.backbone))
+        return Learned(evaluation, head, self.network(request.backbone), find_prototypes(embeddings, labels, classes))
 
     def fine_tune(self, request: Request, steps: "Steps") -> "Learned":
         embeddings, labels, classes = request.embeddings, request.labels, len(request.classes)
@@ -158,9 +161,6 @@ class Train:
         right = probabilities.argmax(axis=1) == labels[sides.judge]
         accuracy = stated(right, groups[sides.judge], "held-out", len(np.unique(folds)))
         unknown_below = unknown_threshold(probabilities, right)
-        evaluation = Evaluation(
-            strength, temperature, unknown_below, sides.judge, probabilities, accuracy, groups, curve=[]
-        )
         worth = [
             worth_of(one, labels[sides.judge])
             for one in (softmax(rival.logits(embeddings[sides.judge])), probabilities)
@@ -169,6 +169,12 @@ class Train:
         network = tuning.averaged.cpu()
         weight, bias = (getattr(network.classifier, one).detach().double().numpy() for one in ("weight", "bias"))
         network.classifier = torch.nn.Identity()
+        # Without its last layer the network gives embeddings, other ones than before.
+        prototypes = find_prototypes(tuning.logits(sides.learn, "cpu"), labels[sides.learn], classes)
+        unfamiliar = familiarity_threshold(familiarity(tuning.logits(sides.judge, "cpu"), prototypes), right)
+        evaluation = Evaluation(
+            strength, temperature, unknown_below, unfamiliar, sides.judge, probabilities, accuracy, groups, curve=[]
+        )
         told = {
             "better": better,
             "images": {name: len(rows) for name, rows in vars(sides).items()},
@@ -176,7 +182,9 @@ class Train:
             "network": worth[1],
             **tuning.described(),
         }
-        return Learned(evaluation, Head(weight, bias).cooled(temperature), network, better, {"fineTune": told})
+        return Learned(
+            evaluation, Head(weight, bias).cooled(temperature), network, prototypes, better, {"fineTune": told}
+        )
 
     def write(self, request: Request, learned: "Learned", steps: "Steps") -> dict:
         """The files, and how much each differs from the trainer."""
@@ -191,7 +199,7 @@ class Train:
             graph = export.backbone_graph(self.cache, backbone)
         export.write_checkpoint(out / "model.pt", backbone, learned.network, head, classes)
         write_program(out / "model.pt2", self.program(backbone), learned.network, head, classes)
-        export.write_onnx(out / "model.onnx", graph, backbone, head, classes)
+        export.write_onnx(out / "model.onnx", graph, backbone, head, learned.prototypes, classes)
         export.write_labels(out / "labels.txt", classes)
         steps.done("export", 80)
         pixels = [open_picture(path, 1_000_000_000).pixels for _, path in request.check]
@@ -225,6 +233,8 @@ class Learned:
     head: Head
     network: torch.nn.Module
     """On the CPU, without a head."""
+    prototypes: np.ndarray
+    """float64 [P, features]: see familiarity.py."""
     better: bool = True
     """Than what there was without it: else it is not published."""
     more: dict[str, Any] = field(default_factory=dict)

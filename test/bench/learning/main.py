@@ -75,28 +75,44 @@ def measure(pictures: PictureSet, bench: Workbench, others: list[Path], options:
     """A measurement after the other, as they are made; those of ``done`` are left out."""
     tested = pictures.tested(options.test)
     truth = np.array([label for _, label in tested])
-    known = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
+    there = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
     for size in map(int, options.sizes):
         for seed in range(options.seeds):
             chosen = pictures.choose(size, seed)
             for method in options.methods if chosen else []:
-                if (pictures.name, method, size, seed) in known:
+                if (pictures.name, method, size, seed) in there:
                     continue
                 began = time.perf_counter()
                 classify, report = learn(method, bench, chosen, pictures.classes, seed)
                 seconds = time.perf_counter() - began
-                said = classify([path for path, _ in tested])
+                said, known = part(classify([path for path, _ in tested]), pictures.classes)
                 right = said.argmax(1) == truth
                 one = {"set": pictures.name, "method": method, "size": size, "seed": seed, "seconds": seconds}
                 one |= {"accuracy": float(right.mean()), "tested": len(tested), "device": bench.device}
                 if report:
-                    one |= {"stated": report["accuracy"], "unknownBelow": report["unknownBelow"]}
-                    one["right"] = sorted(said.max(1)[right].round(4).tolist())
-                    one["others"] = sorted(classify(others).max(1).round(4).tolist()) if others else []
+                    one["stated"] = report["accuracy"]
+                    limits = report["unknownBelow"], report["unfamiliarBelow"]
+                    one["lost"] = unknown(said, known, limits)[right].mean()
+                    one["right"] = known[right].round(4).tolist()
+                if report and others:
+                    said, known = part(classify(others), pictures.classes)
+                    one["caught"] = unknown(said, known, limits).mean()
+                    one["others"] = known.round(4).tolist()
                 print(
                     f"{pictures.name} {method} {size} #{seed}: {right.mean():.1%} in {seconds:.1f} s", file=sys.stderr
                 )
                 yield one
+
+
+def part(answers: np.ndarray, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and the familiarity of each picture, where there is one."""
+    return answers[:, : len(classes)], answers[:, len(classes) :].max(axis=1, initial=-1)
+
+
+def unknown(said: np.ndarray, known: np.ndarray, limits: tuple[float | None, float | None]) -> np.ndarray:
+    """As predict decides it."""
+    doubt, unfamiliar = (-1 if limit is None else limit for limit in limits)
+    return (said.max(axis=1) < doubt) | (known < unfamiliar)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from trainer.torch.train import Train
 
 Labelled = list[tuple[Path, int]]
 Classify = Callable[[list[Path]], np.ndarray]
-"""Files -> probabilities [N, classes]."""
+"""Files -> probabilities [N, classes]; of ours with familiarity as a last column."""
 
 default = next(iter(registry.values()))
 side = 224
@@ -194,7 +194,9 @@ def ours(bench: Workbench, pictures: Labelled, classes: list[str], seed: int, ba
 
     def classify(paths: list[Path]) -> np.ndarray:
         def one(path: Path) -> np.ndarray:
-            return model.run(["probabilities"], {"pixels": open_picture(path, 25_000_000).pixels[None]})[0][0]
+            pixels = open_picture(path, 25_000_000).pixels
+            probabilities, known = model.run(["probabilities", "familiarity"], {"pixels": pixels[None]})
+            return np.append(probabilities[0], known[0])
 
         with ThreadPoolExecutor(bench.threads) as pool:
             return np.stack(list(pool.map(one, paths)))

@@ -55,26 +55,28 @@ def stated_table(measured: list[dict]) -> str:
 
 
 def unknown_table(measured: list[dict]) -> str:
-    """How many pictures of other things are answered with "I don't know", at which loss of right answers."""
+    """How many pictures of other things are answered with "I don't know", at which loss of right answers.
+
+    The curve is of familiarity alone.
+    """
     asked = [one for one in measured if one.get("others")]
     if not asked:
         return ""
 
-    def caught(one: dict, below: float) -> tuple[float, float]:
-        return np.mean(np.array(one["others"]) < below), np.mean(np.array(one["right"]) < below)
-
     rows = []
     for (of, method), of_size in groups(asked).items():
         for size, some in sorted(of_size.items()):
-            own = [caught(one, one["unknownBelow"]) for one in some if one["unknownBelow"] is not None]
-            at = f"{np.mean([c for c, _ in own]):.0%} ({np.mean([lost for _, lost in own]):.1%} lost)" if own else "-"
-            curve = [np.mean([caught(one, np.quantile(one["right"], loss))[0] for one in some]) for loss in losses]
-            rows.append([of, method, str(size), at, *(f"{share:.0%}" for share in curve)])
+            own = [np.mean([one[what] for one in some]) for what in ("caught", "lost")]
+            curve = [
+                np.mean([np.mean(one["others"] < np.quantile(one["right"], loss)) for one in some]) for loss in losses
+            ]
+            cells = [f"{own[0]:.0%} ({own[1]:.1%} lost)", *(f"{share:.0%}" for share in curve)]
+            rows.append([of, method, str(size), *cells])
     head = [
         "set",
         "method",
         "a class",
-        "caught at the model's own threshold",
+        "caught by the model's own thresholds",
         *(f"at {loss:.0%} lost" for loss in losses),
     ]
     return table(head, rows)

@@ -11,6 +11,7 @@ from PIL import Image
 from trainer.torch.backbone import registry
 from trainer.torch.errors import OutOfMemory
 from trainer.torch.evaluate import evaluate
+from trainer.torch.familiarity import find_prototypes
 from trainer.torch.finetune import FineTune, Sides, divide, read_pictures, vary
 from trainer.torch.head import fit, softmax
 from trainer.torch.request import read
@@ -138,7 +139,8 @@ def test_files_of_a_tuned_network_say_what_it_says(cache, training, pictures):
     tuning.averaged.classifier = torch.nn.Identity()
     head = fit(request.embeddings, pictures.labels, 3, 0.01)
     evaluation = evaluate(request.embeddings, request.labels, 3, 0)
-    formats = train.write(request, Learned(evaluation, head, tuning.averaged), Steps(lambda event: None))
+    prototypes = find_prototypes(request.embeddings, request.labels, 3)
+    formats = train.write(request, Learned(evaluation, head, tuning.averaged, prototypes), Steps(lambda event: None))
     assert formats.keys() == {"model.pt", "model.pt2", "model.onnx"}
     for name, one in formats.items():
         assert 0 < one["maxDifference"] < 2e-3, name

@@ -129,9 +129,9 @@ print(json.dumps({**model, "tensors": len(state), "all": all(type(tensor) is tor
 def test_model_onnx_takes_batches_of_any_size_and_names_its_classes(trained, pictures):
     _, _, out = trained
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
-    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
+    (given,), (wanted, known) = session.get_inputs(), session.get_outputs()
     assert (given.type, given.shape[3], len(given.shape)) == ("tensor(uint8)", 3, 4)
-    assert wanted.shape[1] == 3
+    assert (wanted.name, wanted.shape[1], known.name) == ("probabilities", 3, "familiarity")
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(kinds)
     batch = np.concatenate([pixels_of(pictures.paths[0])] * 3)
     together = session.run(None, {given.name: batch})[0]
