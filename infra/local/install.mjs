@@ -118,7 +118,12 @@ once(
 mkdirSync(models, { recursive: true });
 once(
   join(models, '.prepared'),
-  digest(['trainer/torch/backbone.py', 'trainer/torch/network.py', 'trainer/torch/prepare.py', 'trainer/torch/requirements.txt']),
+  digest([
+    'trainer/torch/backbone.py',
+    'trainer/torch/network.py',
+    'trainer/torch/prepare.py',
+    'trainer/torch/requirements.txt',
+  ]),
   'Preparing the pretrained networks …',
   () => run(python, ['-m', 'trainer.torch.prepare', '--cache', models]),
 );
