@@ -75,12 +75,12 @@ def measure(pictures: PictureSet, bench: Workbench, others: list[Path], options:
     """A measurement after the other, as they are made; those of ``done`` are left out."""
     tested = pictures.tested(options.test)
     truth = np.array([label for _, label in tested])
-    known = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
+    there = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
     for size in map(int, options.sizes):
         for seed in range(options.seeds):
             chosen = pictures.choose(size, seed)
             for method in options.methods if chosen else []:
-                if (pictures.name, method, size, seed) in known:
+                if (pictures.name, method, size, seed) in there:
                     continue
                 began = time.perf_counter()
                 classify, report = learn(method, bench, chosen, pictures.classes, seed)
