@@ -47,7 +47,7 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
   });
 
   const sqs = await queues.client();
-  const queue = { sqs, visibilitySeconds: 30, stopping, log };
+  const queue = { sqs, visibilitySeconds: Math.ceil(settings.LEASE_SECONDS), stopping, log };
   await Promise.all([
     consume({
       ...queue,
