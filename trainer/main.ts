@@ -47,7 +47,13 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
   });
 
   const sqs = await queues.client();
-  const queue = { sqs, visibilitySeconds: Math.ceil(settings.LEASE_SECONDS), stopping, log };
+  const queue = {
+    sqs,
+    visibilitySeconds: Math.ceil(settings.LEASE_SECONDS),
+    stopping,
+    log,
+    check: () => postgres.db.execute('select 1'),
+  };
   await Promise.all([
     consume({
       ...queue,
