@@ -1,6 +1,8 @@
 /**
  * Rows 20 and 22: many downloads at once of a large model, and files that somebody changed.
  *
+ * Seen to fail: 20, by the goal itself; 22 without the check of the digests (10 of 10 served).
+ *
  * The goal of 256 MiB does not hold yet: what postgres.js makes of a chunk (text, then bytes) is left to the collector faster
  * than it comes. What is asserted is that memory stays bounded, however much goes through.
  */
