@@ -19,20 +19,28 @@ interface Consuming {
   visibilitySeconds: number;
   stopping: AbortSignal;
   log: Log;
+  /**
+   * Rejects while handlers cannot work. Asked after a message failed, before the next ones are taken: an outage must not use up
+   * the receives after which a message goes to the dead-letter queue.
+   */
+  check: () => Promise<unknown>;
   /** Resolves: the message is done and deleted. Throws: it comes again, and to the dead-letter queue in the end. */
   handle: (body: string) => Promise<void>;
 }
 
 /** Takes messages until `stopping`, then waits for those at work, and resolves. A queue out of reach is tried again for ever. */
-export async function consume({ concurrency, stopping, ...consuming }: Consuming): Promise<void> {
+export async function consume({ concurrency, stopping, check, ...consuming }: Consuming): Promise<void> {
   const { sqs, queueUrl, visibilitySeconds, log } = consuming;
   const atWork = new Set<Promise<void>>();
+  let doubtful = false;
   for (let pause = 0; !stopping.aborted; ) {
     if (atWork.size >= concurrency) {
       await Promise.race(atWork);
       continue;
     }
     try {
+      if (doubtful) await check();
+      doubtful = false;
       const { Messages = [] } = await sqs.send(
         new ReceiveMessageCommand({
           QueueUrl: queueUrl,
@@ -45,22 +53,26 @@ export async function consume({ concurrency, stopping, ...consuming }: Consuming
       );
       pause = 0;
       for (const message of Messages) {
-        const work: Promise<void> = workOn(message, consuming).finally(() => atWork.delete(work));
+        const work: Promise<void> = workOn(message, consuming).then((well) => {
+          doubtful ||= !well;
+          atWork.delete(work);
+        });
         atWork.add(work);
       }
     } catch (error) {
       if (stopping.aborted) break;
       pause = Math.min(30, pause * 2 || 0.5);
-      log.warn({ err: error, queue: queueUrl, seconds: pause }, 'the queue is out of reach');
+      log.warn({ err: error, queue: queueUrl, seconds: pause }, 'queue or Postgres is out of reach');
       await sleep(pause * (0.5 + Math.random()), stopping);
     }
   }
   await Promise.all(atWork);
 }
 
-type Working = Omit<Consuming, 'concurrency' | 'stopping'>;
+type Working = Omit<Consuming, 'concurrency' | 'stopping' | 'check'>;
 
-async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log, handle }: Working): Promise<void> {
+/** @returns whether it went well. */
+async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log, handle }: Working): Promise<boolean> {
   const handleOf = { QueueUrl: queueUrl, ReceiptHandle: message.ReceiptHandle! };
   const hide = (seconds: number) =>
     sqs
@@ -72,6 +84,7 @@ async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log,
     clearInterval(heartbeat);
     // If this fails the message comes again: every handler can be given the same one twice.
     await sqs.send(new DeleteMessageCommand(handleOf));
+    return true;
   } catch (error) {
     clearInterval(heartbeat);
     const receives = Number(message.Attributes?.ApproximateReceiveCount ?? 1);
@@ -82,6 +95,7 @@ async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log,
       log.error({ err: error, receives, body: message.Body?.slice(0, 500) }, 'message failed and comes again');
       await hide(Math.min(60, 2 ** receives));
     }
+    return false;
   }
 }
 

@@ -108,6 +108,7 @@ export function createIngest({
       if (!(await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS))) return;
       await transaction.delete(images).where(eq(images.id, imageId));
     });
+    await bucket.delete([thumbnailKey(projectId, imageId)]);
     await announceRevision(queues, projectId, settings.SETTLE_SECONDS);
   }
 

@@ -201,6 +201,9 @@ export async function keepLease<T>(
   );
   try {
     return await work(lost.signal);
+  } catch (error) {
+    // What was under way was ended for that reason, whatever it says itself: no failure of the run's own.
+    throw lost.signal.aborted ? lost.signal.reason : error;
   } finally {
     clearInterval(beat);
     clearInterval(watch);

@@ -50,7 +50,13 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
   });
 
   const sqs = await queues.client();
-  const queue = { sqs, visibilitySeconds: 30, stopping, log };
+  const queue = {
+    sqs,
+    visibilitySeconds: Math.ceil(settings.LEASE_SECONDS),
+    stopping,
+    log,
+    check: () => postgres.db.execute('select 1'),
+  };
   await Promise.all([
     consume({
       ...queue,

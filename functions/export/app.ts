@@ -7,19 +7,20 @@ import { health } from '#shared/health.ts';
 import type { Log } from '#shared/log.ts';
 import { openModel } from '#shared/model-access.ts';
 import { onError, onNotFound, Problem } from '#shared/problem.ts';
+import type { SettingsOf } from '#shared/settings.ts';
 import { contentDisposition, fileName } from './file-name.ts';
 import { type ByteRange, isKnown, isSame, parseRange } from './range.ts';
 
 interface Export {
   db: Database;
-  secret: string;
+  settings: SettingsOf<'SIGNING_SECRET' | 'TRUSTED_PROXIES' | 'WRONG_KEYS_PER_MINUTE'>;
   log: Log;
 }
 
 /** Every artifact that a model can have by its contract; a model that lacks one says so instead of denying its name. */
 const names = ['model.pt', 'model.pt2', 'model.onnx', 'labels.txt', 'report.json', 'python.zip', 'web.zip'];
 
-export function createExport({ db, secret, log }: Export) {
+export function createExport({ db, settings, log }: Export) {
   const app = new Hono();
   app.onError(onError(log));
   app.notFound(onNotFound);
@@ -39,7 +40,7 @@ export function createExport({ db, secret, log }: Export) {
   // Hono gives HEAD to it too.
   app.get('/models/:modelId/:artifact', async (context) => {
     const { req } = context;
-    const model = await openModel(db, secret, {
+    const model = await openModel({ db, settings }, context, {
       modelId: req.param('modelId'),
       path: req.path,
       authorization: req.header('Authorization'),

@@ -7,6 +7,6 @@ import { createExport } from './app.ts';
 await start('export', async ({ settings, log, stopping, opened }) => {
   const postgres = connect(settings.DATABASE_URL);
   opened.defer(postgres.close);
-  const app = createExport({ db: postgres.db, secret: settings.SIGNING_SECRET, log });
+  const app = createExport({ db: postgres.db, settings, log });
   await serve(app, { port: settings.PORT, drainSeconds: settings.DRAIN_SECONDS, stopping, log });
 });

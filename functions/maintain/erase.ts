@@ -2,7 +2,7 @@ import { eq, inArray, isNotNull, or, sql } from 'drizzle-orm';
 import type { Bucket } from '#shared/bucket.ts';
 import type { Database } from '#shared/database.ts';
 import { parseThumbnailKey, parseUploadKey, projectPrefixes, thumbnailsPrefix, uploadsPrefix } from '#shared/keys.ts';
-import { images, projects, rateLimits } from '#shared/schema.ts';
+import { images, projects, rateLimits, sessions } from '#shared/schema.ts';
 import type { SettingsOf } from '#shared/settings.ts';
 
 const mostProjects = 200;
@@ -129,3 +129,15 @@ export async function eraseOrphans(
 export const forgetAddresses = async (db: Database): Promise<void> => {
   await db.delete(rateLimits).where(sql`${rateLimits.startedAt} < clock_timestamp() - interval '2 days'`);
 };
+
+/** Browsers without a project, a day after they came: they get a new session with their next project. */
+export async function forgetSessions(db: Database): Promise<number> {
+  const gone = await db
+    .delete(sessions)
+    .where(
+      sql`${sessions.createdAt} < clock_timestamp() - interval '1 day'
+        and not exists (select 1 from projects where projects.session_id = ${sessions.id})`,
+    )
+    .returning({ id: sessions.id });
+  return gone.length;
+}

@@ -3,7 +3,7 @@ import { createBucket } from '#shared/bucket.ts';
 import { connect } from '#shared/database.ts';
 import { createQueues } from '#shared/queues.ts';
 import { start } from '#shared/start.ts';
-import { eraseOrphans, eraseProjects, forgetAddresses, oncePerDay } from './erase.ts';
+import { eraseOrphans, eraseProjects, forgetAddresses, forgetSessions, oncePerDay } from './erase.ts';
 import { findMissedEvents } from './missed-events.ts';
 import { pruneModels } from './models.ts';
 import { rouseOverdue } from './overdue.ts';
@@ -22,6 +22,7 @@ await start('maintain', async ({ settings, log, stopping, opened }) => {
     ['overdue projects', () => rouseOverdue(db, queues)],
     ['erased projects', () => eraseProjects(db, bucket, settings)],
     ['pruned models', () => pruneModels(db, settings.MODELS_PER_PROJECT)],
+    ['forgotten sessions', () => forgetSessions(db)],
     ['forgotten addresses', () => forgetAddresses(db)],
     ['orphaned objects', () => oncePerDay(db, () => eraseOrphans(db, bucket))],
   ];

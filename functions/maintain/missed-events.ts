@@ -65,6 +65,11 @@ export async function findMissedEvents({
       const object = await bucket.head(key);
       if (object) {
         await queues.sendUpload({ bucket: bucket.name, key, etag: object.etag, bytes: object.bytes });
+        // Looked for again after the same time: while no trainer takes them the queue must not fill with repetitions.
+        await db
+          .update(images)
+          .set({ linkedAt: sql`clock_timestamp()` })
+          .where(and(eq(images.id, id), eq(images.state, 'pending')));
         found++;
       } else if (overdue) {
         // A slow network may have asked for another link meanwhile.

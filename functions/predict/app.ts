@@ -15,7 +15,7 @@ import { expectedBytes, readPicture } from './upload.ts';
 
 interface Predict {
   db: Database;
-  settings: SettingsOf<'SIGNING_SECRET' | 'IMAGE_BYTES' | 'IMAGE_PIXELS'>;
+  settings: SettingsOf<'SIGNING_SECRET' | 'TRUSTED_PROXIES' | 'WRONG_KEYS_PER_MINUTE' | 'IMAGE_BYTES' | 'IMAGE_PIXELS'>;
   classifiers: Cache<Classifier>;
   log: Log;
 }
@@ -39,7 +39,7 @@ export function createPredict({ db, settings, classifiers, log }: Predict) {
   app.post('/models/:modelId/predict', async (context) => {
     const { req } = context;
     // Asked each time, whatever is in the cache: the project may be deleted.
-    const model = await openModel(db, settings.SIGNING_SECRET, {
+    const model = await openModel({ db, settings }, context, {
       modelId: req.param('modelId'),
       path: req.path,
       authorization: req.header('Authorization'),

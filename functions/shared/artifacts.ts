@@ -6,12 +6,15 @@ import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { and, eq, isNotNull } from 'drizzle-orm';
+import { and, eq, isNotNull, sql } from 'drizzle-orm';
 import type { Database, Postgres } from './database.ts';
 import * as schema from './schema.ts';
 
-/** Bytes of every chunk of an artifact but its last. */
-export const chunkBytes = 1024 * 1024;
+/**
+ * Bytes of every chunk of an artifact but its last, as it is written. A download holds some of them in memory, and there may
+ * be hundreds at once. What is read has the size that it was written with.
+ */
+export const chunkBytes = 128 * 1024;
 
 /** Of an unpublished model: where a fine-tuning was that was handed over (trainer/checkpoint.ts). */
 export const checkpointName = 'checkpoint';
@@ -93,7 +96,7 @@ export async function findArtifact(db: Database, modelId: string, name: string):
 
 /**
  * The bytes from `start` to before `end` of an artifact, all of it when no range is given, in pieces of at most
- * {@link chunkBytes}, one read ahead. When all of it is read its own digest is checked too, before the last piece is given.
+ * a chunk, one read ahead. When all of it is read its own digest is checked too, before the last piece is given.
  *
  * @throws Error when a chunk is missing or is not what was written.
  */
@@ -105,8 +108,9 @@ export async function* readArtifact(
 ): AsyncGenerator<Uint8Array> {
   if (start >= end) return;
   const whole = start === 0 && end === bytes ? createHash('sha256') : undefined;
-  const last = Math.floor((end - 1) / chunkBytes);
-  let index = Math.floor(start / chunkBytes);
+  const size = await sizeOfChunks(db, modelId, name);
+  const last = Math.floor((end - 1) / size);
+  let index = Math.floor(start / size);
   let ahead = readChunk(db, modelId, name, index);
   try {
     for (; index <= last; index++) {
@@ -116,13 +120,24 @@ export async function* readArtifact(
       if (index === last && whole && whole.digest('hex') !== digest) {
         throw new Error(`${name} of model ${modelId} is not what was written: its digest differs.`);
       }
-      const offset = index * chunkBytes;
+      const offset = index * size;
       yield data.subarray(Math.max(0, start - offset), Math.min(data.length, end - offset));
     }
   } finally {
     // A reader that leaves early must not leave an unhandled rejection behind.
     ahead.catch(() => {});
   }
+}
+
+/** Bytes of every chunk but the last. @throws Error when the first is missing. */
+async function sizeOfChunks(db: Database, modelId: string, name: string): Promise<number> {
+  const { chunks } = schema;
+  const [first] = await db
+    .select({ bytes: sql<number>`octet_length(${chunks.data})` })
+    .from(chunks)
+    .where(and(eq(chunks.modelId, modelId), eq(chunks.name, name), eq(chunks.index, 0)));
+  if (!first) throw new Error(`Chunk 0 of ${name} of model ${modelId} is missing.`);
+  return first.bytes;
 }
 
 async function readChunk(db: Database, modelId: string, name: string, index: number): Promise<Uint8Array> {

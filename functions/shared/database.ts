@@ -32,6 +32,8 @@ export function connect(url: string, { connections = 4 } = {}): Postgres {
     max: connections,
     idle_timeout: 60,
     connect_timeout: 10,
+    // The library's own pause grows to 20 s: whoever waits would wait on when Postgres has long been back.
+    backoff: (tries) => Math.min(2, 0.05 * 2 ** tries),
     onnotice: () => {},
     connection: { application_name: 'ai-teacher' },
   });

@@ -1,9 +1,17 @@
 /** Who may use a model, and which models there are: the same for downloading one and for asking it. */
 import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm';
+import type { Context } from 'hono';
 import { bearerKey, hashKey, sameHash, verifyPath } from './access.ts';
 import type { Database } from './database.ts';
+import { countFailure, type Limited } from './limits.ts';
 import { Problem } from './problem.ts';
 import { models, projects } from './schema.ts';
+import type { SettingsOf } from './settings.ts';
+
+export interface ModelAccess extends Limited {
+  db: Database;
+  settings: Limited['settings'] & SettingsOf<'SIGNING_SECRET'>;
+}
 
 export interface ModelRequest {
   modelId: string;
@@ -31,18 +39,27 @@ const noModel = () =>
  * The published model that `request` may use: with the key of its project, or by a signed link to just this path. Using a
  * model counts as using its project, which therefore does not expire.
  *
- * @throws Problem 401 without a key or a valid link, 404 for a model that is not there (any more) or is another project's.
+ * @throws Problem 429 once too many wrong ones came from the address; 401 without a key or a valid link, 404 for a model that is not there (any more) or is another project's.
  */
-export async function openModel(db: Database, secret: string, request: ModelRequest): Promise<AccessibleModel> {
-  const linked = verifyPath(secret, request.path, request);
+export async function openModel(
+  access: ModelAccess,
+  context: Context,
+  request: ModelRequest,
+): Promise<AccessibleModel> {
+  const { db, settings } = access;
+  const linked = verifyPath(settings.SIGNING_SECRET, request.path, request);
   const key = bearerKey(request.authorization);
   if (!linked && key === null) {
+    if (request.signature) await countFailure(access, context);
     const [code, detail] = request.signature
       ? ['link-expired', 'This link has expired or is not complete. Get a new one from the page of the project.']
       : ['no-key', 'Send the key of the project as "Authorization: Bearer KEY", or use a link from its page.'];
     throw new Problem(401, code!, detail!, { headers: { 'WWW-Authenticate': 'Bearer' } });
   }
-  if (!uuid.test(request.modelId)) throw noModel();
+  if (!uuid.test(request.modelId)) {
+    if (!linked) await countFailure(access, context);
+    throw noModel();
+  }
   const [found] = await db
     .select({
       id: models.id,
@@ -55,7 +72,10 @@ export async function openModel(db: Database, secret: string, request: ModelRequ
     .from(models)
     .innerJoin(projects, and(eq(projects.id, models.projectId), isNull(projects.deletedAt)))
     .where(and(eq(models.id, request.modelId), isNotNull(models.publishedAt)));
-  if (!found || !(linked || sameHash(hashKey(key!), found.keyHash))) throw noModel();
+  if (!found || !(linked || sameHash(hashKey(key!), found.keyHash))) {
+    if (!linked) await countFailure(access, context);
+    throw noModel();
+  }
   const { keyHash: _, usedToday, ...model } = found;
   if (!usedToday) {
     await db.update(projects).set({ usedAt: sql`clock_timestamp()` }).where(eq(projects.id, model.projectId));

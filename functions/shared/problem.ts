@@ -58,6 +58,17 @@ export function answerProblem(context: Context, problem: Problem): Response {
   return context.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
 }
 
+/** Of Node's sockets, of postgres.js, and of a Postgres that stops, crashed, starts or has no connection left. */
+const outOfReach =
+  /^(ECONN\w+|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT|CONNECTION_\w+|57P0[123]|53300|08\w{3})$/;
+
+/** Whether an error, or what caused it, says that a part which the request needs cannot be reached now. */
+function isOutOfReach(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as { code?: unknown };
+  return (typeof code === 'string' && outOfReach.test(code)) || isOutOfReach(error.cause);
+}
+
 /** For `app.onError`: a {@link Problem} as it is, anything else as 500 without a word of its inside, and logged. */
 export const onError =
   (log: Log): ErrorHandler =>
@@ -69,6 +80,10 @@ export const onError =
       return answerProblem(context, new Problem(error.status, code, sentence));
     }
     log.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed');
+    if (isOutOfReach(error)) {
+      const sentence = 'This cannot be reached at the moment. Please try again in a few seconds.';
+      return answerProblem(context, new Problem(503, 'out-of-reach', sentence, { headers: { 'Retry-After': '5' } }));
+    }
     return answerProblem(
       context,
       new Problem(500, 'internal', 'Something went wrong here. Please try again in a moment.'),

@@ -93,7 +93,7 @@ export const images = pgTable(
     sequencer: text('sequencer'),
     width: integer('width'),
     height: integer('height'),
-    /** When its last upload link was given; an upload that never came lapses some time after. */
+    /** When its last upload link was given, or its object's event was sent again; an upload that never came lapses some time after. */
     linkedAt: time('linked_at').notNull().default(now),
     createdAt: time('created_at').notNull().default(now),
   },
@@ -193,7 +193,7 @@ export const artifacts = pgTable(
   (table) => [primaryKey({ columns: [table.modelId, table.name] })],
 );
 
-/** An artifact's bytes, in rows of 1 MiB (see artifacts.ts). */
+/** An artifact's bytes, in rows of 128 KiB (see artifacts.ts). */
 export const chunks = pgTable(
   'chunks',
   {

@@ -102,6 +102,7 @@ export const variables = {
   PROJECTS_PER_SESSION: variable('projects of one browser', number(1, 200), { default: '200' }),
   PROJECTS_PER_HOUR: variable('projects made from one address in an hour', number(1, 1_000_000), { default: '1000' }),
   WRONG_KEYS_PER_MINUTE: variable('wrong keys from one address in a minute', number(1, 1_000_000), { default: '20' }),
+  RUNS_PER_HOUR: variable('trainings that one learner may ask for in an hour', number(1, 1_000_000), { default: '60' }),
   MODELS_PER_PROJECT: variable('models kept of one project, newest first', number(1, 1000), { default: '10' }),
 
   PYTHON: variable('Python with the packages of trainer/torch', text, { default: '.venv/bin/python' }),
@@ -147,9 +148,10 @@ export const programs = {
     'PROJECTS_PER_SESSION',
     'PROJECTS_PER_HOUR',
     'WRONG_KEYS_PER_MINUTE',
+    'RUNS_PER_HOUR',
   ],
-  export: [...served, 'DATABASE_URL', 'SIGNING_SECRET'],
-  predict: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'IMAGE_BYTES', 'IMAGE_PIXELS'],
+  export: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'WRONG_KEYS_PER_MINUTE'],
+  predict: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'IMAGE_BYTES', 'IMAGE_PIXELS', 'WRONG_KEYS_PER_MINUTE'],
   maintain: [
     'LOG_LEVEL',
     'DATABASE_URL',

@@ -4,10 +4,10 @@ import type { Context, MiddlewareHandler } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
 import { bearerKey, createKey, hashKey } from '#shared/access.ts';
 import type { Database } from '#shared/database.ts';
+import { countFailure } from '#shared/limits.ts';
 import { Problem } from '#shared/problem.ts';
 import { projects, sessions } from '#shared/schema.ts';
 import { asId, type Env, notThere, type Studio } from './api.ts';
-import { countFailure } from './limits.ts';
 
 const sessionSeconds = 400 * 24 * 3600;
 

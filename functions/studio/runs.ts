@@ -16,6 +16,7 @@ import {
   refusals,
   type Studio,
 } from './api.ts';
+import { countTraining } from './limits.ts';
 import { viewRun } from './project-view.ts';
 import { newRun, projectParams, run, runParams } from './schemas.ts';
 
@@ -36,6 +37,7 @@ export function runRoutes(studio: Studio) {
         const stage = oneOf<Stage>('stage', stages, asked.stage ?? 'head');
         const backbone =
           asked.backbone === undefined ? undefined : oneOf<Backbone>('backbone', backbones, asked.backbone);
+        await countTraining(studio, context, projectId);
         const queued = await db.transaction((transaction) => queueRun(transaction, projectId, stage, backbone));
         const message = queues.sendTraining({ projectId, runId: queued.id });
         await afterCommit(studio, message, 'a queued run’s message to send', { run: queued.id });

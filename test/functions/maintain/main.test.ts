@@ -37,7 +37,7 @@ test('does every step, tells of each, and ends with 0; two at once do no harm', 
   const { id, runId, imageId } = await addWork();
   const ended = await Promise.all([maintain(), maintain()]);
   expect(ended.map(({ code }) => code)).toEqual([0, 0]);
-  expect(ended[0]!.output.match(/"msg":"done"/g)).toHaveLength(6);
+  expect(ended[0]!.output.match(/"msg":"done"/g)).toHaveLength(7);
   expect(await postgres.sql`select state from images where id = ${imageId}`).toEqual([{ state: 'rejected' }]);
   expect((await aws.drain(aws.settings.TRAINING_QUEUE_URL))[0]).toEqual({ projectId: id, runId });
 });

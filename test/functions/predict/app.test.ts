@@ -16,7 +16,13 @@ import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts
 import { runPython } from '../../support/python.ts';
 import { insertModel, insertProject } from '../../support/rows.ts';
 
-const settings = { SIGNING_SECRET: 's'.repeat(32), IMAGE_BYTES: 200_000, IMAGE_PIXELS: 1_000_000 };
+const settings = {
+  SIGNING_SECRET: 's'.repeat(32),
+  TRUSTED_PROXIES: 0,
+  WRONG_KEYS_PER_MINUTE: 1000,
+  IMAGE_BYTES: 200_000,
+  IMAGE_PIXELS: 1_000_000,
+};
 const log = pino({ level: 'silent' });
 /** Of red, green and blue, a row a class: the model says which colour there is most of. */
 const weights = [

@@ -12,6 +12,7 @@ test('defaults are read, and what is given is parsed', () => {
     LOG_LEVEL: 'info',
     DRAIN_SECONDS: 20,
     TRUSTED_PROXIES: 0,
+    WRONG_KEYS_PER_MINUTE: 20,
     DATABASE_URL: environment.DATABASE_URL,
     SIGNING_SECRET: environment.SIGNING_SECRET,
     IMAGE_BYTES: 15_000_000,

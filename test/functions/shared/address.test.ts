@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
 import { expect, test } from 'vitest';
-import { clientNetwork, networkOf } from '../../../functions/studio/address.ts';
+import { clientNetwork, networkOf } from '#shared/address.ts';
 
 test.each([
   ['203.0.113.9', '203.0.113.9'],

@@ -1,0 +1,117 @@
+/** Rows 8, 9 and 11: Postgres that crashes or cannot be reached, and an S3 in trouble. */
+import { execFileSync } from 'node:child_process';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { differences } from '../support/faults/check.ts';
+import { chanceOf, tell, times } from '../support/faults/report.ts';
+import {
+  alive,
+  childrenOf,
+  createProject,
+  type System,
+  startSystem,
+  type Trainer,
+  until,
+  wait,
+} from '../support/faults/system.ts';
+
+const lease = 6;
+let system: System;
+let trainer: Trainer;
+beforeAll(async () => {
+  system = await startSystem(chanceOf(8), { LEASE_SECONDS: String(lease) });
+  trainer = system.trainer();
+  await trainer.ready;
+});
+afterAll(() => system?.stop());
+
+const settle = async (seconds = 120) => {
+  const left = async () => (await differences(system).catch((error: Error) => [error.message])).length;
+  await until(async () => (await left()) === 0, seconds).catch(() => {});
+  expect(await differences(system)).toEqual([]);
+};
+const trainings = () => system.postgres.sql<{ id: string }[]>`select id from runs where state = 'running'`;
+
+test('8: a Postgres that crashes in mid-write leaves no half model', { timeout: 900_000 }, async () => {
+  const chance = chanceOf(8);
+  const crashes = times(2, 20);
+  let slowest = 0;
+  for (let crash = 0; crash < crashes; crash++) {
+    const { id, key } = await createProject(system, { name: `Crash ${crash}` });
+    await wait(1 + chance() * 3);
+    await system.crashPostgres();
+    const headers = { Authorization: `Bearer ${key}` };
+    const answers = async () =>
+      (await fetch(`${system.local.studioUrl}/api/projects/${id}`, { headers })).status === 200;
+    slowest = Math.max(slowest, await until(answers, 60, 'the studio answers'));
+  }
+  await settle(180);
+  tell(
+    8,
+    'Postgres stopped (immediate) at a random moment of ingest and training',
+    crashes,
+    `0 partial, back in ${slowest.toFixed(1)} s`,
+    '0 partial, <= 15 s',
+  );
+  expect(slowest).toBeLessThan(15);
+});
+
+test('9: without Postgres the child is stopped before the lease runs out', { timeout: 900_000 }, async () => {
+  const outages = times(1, 20);
+  let [slowest, resumed] = [0, 0];
+  for (let outage = 0; outage < outages; outage++) {
+    const learner = await createProject(system, { name: `Away ${outage}` });
+    await until(async () => (await trainings()).length > 0, 60, 'a run');
+    const child = childrenOf(trainer.pid).find((pid) =>
+      execFileSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).includes('--role train'),
+    )!;
+    // A computation that would go on for ever.
+    process.kill(child, 'SIGSTOP');
+    await wait(0.3);
+    system.proxies.postgres.set(outage % 2 ? { stall: true } : { cut: true });
+    const cutAt = Date.now();
+    slowest = Math.max(slowest, await until(() => !alive(child), 3 * lease, 'the child ends'));
+    // The first outage of the full form is a long one.
+    await wait(Math.max(1, times(2, outage === 0 ? 60 : 4) - (Date.now() - cutAt) / 1000));
+    system.proxies.postgres.set({});
+    await learner.until(({ status }) => status === 'ready', 120);
+    const [run] = await system.postgres.sql<
+      { failures: number }[]
+    >`select failures from runs where project_id = ${learner.id}`;
+    if (run!.failures === 0) resumed++;
+  }
+  await settle();
+  tell(
+    9,
+    'Postgres out of reach in mid-training, cut and stalled',
+    outages,
+    `${resumed} resumed without a failure, child stopped in ${slowest.toFixed(1)} s`,
+    `all, < ${lease} s (the lease)`,
+  );
+  expect(resumed).toBe(outages);
+  expect(slowest).toBeLessThan(lease);
+});
+
+test('11: an S3 that says 503, resets and trickles makes no storm of requests', { timeout: 900_000 }, async () => {
+  const projects = times(3, 15);
+  const requests = async () => {
+    const before = system.proxies.s3.requests;
+    for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10, name: 'Trouble' });
+    await settle(240);
+    return system.proxies.s3.requests - before;
+  };
+  const usual = await requests();
+  system.proxies.s3.set({ unavailable: 0.3, reset: 0.02, bytesPerSecond: 100_000 });
+  const refused = system.proxies.s3.refused;
+  const troubled = await requests();
+  system.proxies.s3.set({});
+  const ratio = troubled / usual;
+  tell(
+    11,
+    'S3 answers 503 to 30 %, resets 2 %, trickles',
+    `${usual} requests`,
+    `${ratio.toFixed(2)} x, ${system.proxies.s3.refused - refused} refused`,
+    '<= 1.6 x',
+  );
+  expect(system.proxies.s3.refused).toBeGreaterThan(refused);
+  expect(ratio).toBeLessThanOrEqual(1.6);
+});

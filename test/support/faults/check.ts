@@ -1,0 +1,119 @@
+/** What bucket, Postgres and queues say in the end, and where they contradict each other. */
+import { GetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { createBucket } from '#shared/bucket.ts';
+import { parseThumbnailKey, parseUploadKey, thumbnailsPrefix, uploadsPrefix } from '#shared/keys.ts';
+import { readSettings } from '#shared/settings.ts';
+import type { System } from './system.ts';
+
+const attributes = [
+  'ApproximateNumberOfMessages',
+  'ApproximateNumberOfMessagesNotVisible',
+  'ApproximateNumberOfMessagesDelayed',
+] as const;
+
+/** Messages on a queue, hidden and delayed ones too. */
+export async function depth(system: System, name: 'uploads' | 'training' | 'uploads-dead' | 'training-dead') {
+  const sqs = new SQSClient({
+    region: 'us-east-1',
+    endpoint: system.aws,
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
+  try {
+    const QueueUrl = `${system.aws}/000000000000/${name}`;
+    const answer = await sqs.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...attributes] }));
+    return attributes.reduce((sum, attribute) => sum + Number(answer.Attributes?.[attribute] ?? 0), 0);
+  } finally {
+    sqs.destroy();
+  }
+}
+
+/** Ids of the images that have an object under a prefix, of any project that was not deleted. */
+async function inBucket(system: System, prefix: string): Promise<Set<string>> {
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = system.environment;
+  // The SDK reads them itself, as it does in the programs.
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY });
+  const settings = readSettings('maintain', system.environment);
+  const bucket = createBucket({ ...settings, AWS_ENDPOINT_URL_S3: system.aws });
+  try {
+    const ids = new Set<string>();
+    for await (const { key } of bucket.list(prefix)) {
+      ids.add((parseUploadKey(key) ?? parseThumbnailKey(key))?.imageId ?? `no image: ${key}`);
+    }
+    return ids;
+  } finally {
+    await bucket.close();
+  }
+}
+
+/** Every difference, as a sentence; none: nothing was lost, nothing is there twice, nothing is left half done. */
+export async function differences(system: System): Promise<string[]> {
+  const { sql } = system.postgres;
+  const found: string[] = [];
+  const say = (what: string, ids: Iterable<string>) => {
+    const all = [...ids];
+    if (all.length > 0) found.push(`${what}: ${all.length} (${all.slice(0, 3).join(', ')})`);
+  };
+  const images = await sql<{ id: string; state: string; embedded: boolean }[]>`
+    select images.id, state, exists (select 1 from embeddings where image_id = images.id) as embedded
+    from images join projects on projects.id = project_id where deleted_at is null`;
+  const [uploads, thumbnails] = [await inBucket(system, uploadsPrefix), await inBucket(system, thumbnailsPrefix)];
+  const idsOf = (state: string) => images.filter((image) => image.state === state).map(({ id }) => id);
+  const known = new Set(images.map(({ id }) => id));
+  say(
+    'ready without its object',
+    idsOf('ready').filter((id) => !uploads.has(id)),
+  );
+  say(
+    'ready without its thumbnail',
+    idsOf('ready').filter((id) => !thumbnails.has(id)),
+  );
+  say(
+    'ready without its embedding',
+    images.filter((one) => one.state === 'ready' && !one.embedded).map(({ id }) => id),
+  );
+  say(
+    'pending though its object is there',
+    idsOf('pending').filter((id) => uploads.has(id)),
+  );
+  say(
+    'objects without a row',
+    [...uploads, ...thumbnails].filter((id) => !known.has(id)),
+  );
+
+  const rows = async (query: Promise<{ id: string }[]>) => (await query).map(({ id }) => id);
+  say('runs that never ended', await rows(sql`select id from runs where state in ('queued', 'running')`));
+  say(
+    'projects still due',
+    await rows(sql`select id from projects where train_due_at is not null and deleted_at is null`),
+  );
+  say(
+    'two automatic runs of a revision',
+    await rows(
+      sql`select project_id as id from runs where automatic group by project_id, revision having count(*) > 1`,
+    ),
+  );
+  say(
+    'two models of a run and stage',
+    await rows(
+      sql`select run_id as id from models where published_at is not null group by run_id, stage having count(*) > 1`,
+    ),
+  );
+  say(
+    'succeeded without a model',
+    await rows(sql`select id from runs where state = 'succeeded' and not exists
+      (select 1 from models where run_id = runs.id and published_at is not null)`),
+  );
+  say(
+    'published models with a part missing',
+    await rows(sql`select models.id from models join artifacts on model_id = models.id
+      where published_at is not null and bytes <> (select coalesce(sum(length(data)), 0) from chunks
+        where chunks.model_id = models.id and chunks.name = artifacts.name)
+      union all select id from models where published_at is not null
+        and not exists (select 1 from artifacts where model_id = models.id)`),
+  );
+  for (const name of ['uploads', 'training'] as const) {
+    const left = await depth(system, name);
+    if (left > 0) found.push(`${left} messages on ${name}`);
+  }
+  return found;
+}
