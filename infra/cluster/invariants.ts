@@ -138,8 +138,8 @@ export const invariants: Record<string, Invariant> = {
   'service account token': (manifest) =>
     podOf(manifest) &&
     podOf(manifest)?.automountServiceAccountToken !== false &&
-    manifest.metadata.name.replace(/-\w+$/, '') !== 'secrets'
-      ? ['mounts a token of the Kubernetes API, which no program uses: set automountServiceAccountToken: false']
+    manifest.spec.template?.metadata?.labels?.['reaches-kubernetes'] !== 'true'
+      ? ['mounts a token of the Kubernetes API, which it does not reach: set automountServiceAccountToken: false']
       : [],
 
   'image digest': (manifest, { aws }) =>
