@@ -40,6 +40,8 @@ def main() -> None:
     # Whatever a library prints must not get into the protocol.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    # By the line: this process ends without flushing.
+    sys.stdout.reconfigure(line_buffering=True)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # Ctrl-C goes to the whole terminal: the parent decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

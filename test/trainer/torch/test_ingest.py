@@ -225,5 +225,5 @@ def test_a_cold_cache_is_filled_by_a_process_of_its_own(tmp_path):
         assert all("embedding" in event for (event,) in events)
         assert max(child.memory("VmHWM") for child in (one, other)) < 512 * 2**20
     made = [file.name for file in (tmp_path / "cache").iterdir() if not file.name.startswith(".")]
-    assert len(made) == 3
+    assert len(made) == 4
     assert all(name.startswith("efficientnet-lite0-") for name in made)

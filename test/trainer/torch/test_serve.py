@@ -13,7 +13,7 @@ from drawing import draw, save
 
 def test_says_first_what_it_is(ingest, train):
     assert ingest.ready["device"] == train.ready["device"] == "cpu"
-    assert ingest.ready["backbones"] == ["efficientnet-lite0", "efficientnet-lite2"]
+    assert ingest.ready["backbones"] == ["efficientnet-lite0", "efficientnet-lite2", "efficientnet-lite0-lite2"]
     assert {"onnxruntime"} <= ingest.ready["versions"].keys()
     assert {"onnxruntime", "torch"} <= train.ready["versions"].keys()
 
