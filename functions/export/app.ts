@@ -40,13 +40,7 @@ export function createExport({ db, settings, log }: Export) {
   // Hono gives HEAD to it too.
   app.get('/models/:modelId/:artifact', async (context) => {
     const { req } = context;
-    const model = await openModel({ db, settings }, context, {
-      modelId: req.param('modelId'),
-      path: req.path,
-      authorization: req.header('Authorization'),
-      expires: req.query('expires'),
-      signature: req.query('signature'),
-    });
+    const model = await openModel({ db, settings }, context, req.param('modelId'));
     const artifact = await findArtifact(db, model.id, req.param('artifact'));
     if (!artifact) throw missing(req.param('artifact'));
 

@@ -39,13 +39,7 @@ export function createPredict({ db, settings, classifiers, log }: Predict) {
   app.post('/models/:modelId/predict', async (context) => {
     const { req } = context;
     // Asked each time, whatever is in the cache: the project may be deleted.
-    const model = await openModel({ db, settings }, context, {
-      modelId: req.param('modelId'),
-      path: req.path,
-      authorization: req.header('Authorization'),
-      expires: req.query('expires'),
-      signature: req.query('signature'),
-    });
+    const model = await openModel({ db, settings }, context, req.param('modelId'));
     const load = () => loadClassifier(db, model);
     return await bytes.hold(expectedBytes(req.raw, settings.IMAGE_BYTES), async () => {
       const file = await readPicture(req.raw, settings.IMAGE_BYTES);

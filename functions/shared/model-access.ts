@@ -13,16 +13,6 @@ export interface ModelAccess extends Limited {
   settings: Limited['settings'] & SettingsOf<'SIGNING_SECRET'>;
 }
 
-export interface ModelRequest {
-  modelId: string;
-  /** As it was asked for, and as it was signed. */
-  path: string;
-  /** The request's headers and query, as far as they say who asks. A cookie never does: other hosts would get it too. */
-  authorization: string | undefined;
-  expires: string | undefined;
-  signature: string | undefined;
-}
-
 export interface AccessibleModel {
   id: string;
   projectId: string;
@@ -36,27 +26,26 @@ const noModel = () =>
   new Problem(404, 'no-such-model', 'There is no such model, or this key is not the one of its project.');
 
 /**
- * The published model that `request` may use: with the key of its project, or by a signed link to just this path. Using a
+ * The published model `modelId`, if the request may use it: with the key of its project, or by a signed link to just this path. Using a
  * model counts as using its project, which therefore does not expire.
  *
  * @throws Problem 429 once too many wrong ones came from the address; 401 without a key or a valid link, 404 for a model that is not there (any more) or is another project's.
  */
-export async function openModel(
-  access: ModelAccess,
-  context: Context,
-  request: ModelRequest,
-): Promise<AccessibleModel> {
+export async function openModel(access: ModelAccess, context: Context, modelId: string): Promise<AccessibleModel> {
   const { db, settings } = access;
-  const linked = verifyPath(settings.SIGNING_SECRET, request.path, request);
-  const key = bearerKey(request.authorization);
+  const { req } = context;
+  // A cookie says nothing here: other hosts would get it too.
+  const [expires, signature] = [req.query('expires'), req.query('signature')];
+  const linked = verifyPath(settings.SIGNING_SECRET, req.path, { expires, signature });
+  const key = bearerKey(req.header('Authorization'));
   if (!linked && key === null) {
-    if (request.signature) await countFailure(access, context);
-    const [code, detail] = request.signature
+    if (signature) await countFailure(access, context);
+    const [code, detail] = signature
       ? ['link-expired', 'This link has expired or is not complete. Get a new one from the page of the project.']
       : ['no-key', 'Send the key of the project as "Authorization: Bearer KEY", or use a link from its page.'];
     throw new Problem(401, code!, detail!, { headers: { 'WWW-Authenticate': 'Bearer' } });
   }
-  if (!uuid.test(request.modelId)) {
+  if (!uuid.test(modelId)) {
     if (!linked) await countFailure(access, context);
     throw noModel();
   }
@@ -71,7 +60,7 @@ export async function openModel(
     })
     .from(models)
     .innerJoin(projects, and(eq(projects.id, models.projectId), isNull(projects.deletedAt)))
-    .where(and(eq(models.id, request.modelId), isNotNull(models.publishedAt)));
+    .where(and(eq(models.id, modelId), isNotNull(models.publishedAt)));
   if (!found || !(linked || sameHash(hashKey(key!), found.keyHash))) {
     if (!linked) await countFailure(access, context);
     throw noModel();
