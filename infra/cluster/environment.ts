@@ -86,6 +86,10 @@ export interface OnOneNode {
   postgres?: never;
 }
 
+/** A time that the programs have in this environment. */
+export const secondsIn = (environment: Environment, name: 'SETTLE_SECONDS' | 'DRAIN_SECONDS'): number =>
+  Number(environment.variables?.[name] ?? variables[name].default);
+
 const whole = (low: number, high: number) => (value: number) =>
   Number.isInteger(value) && value >= low && value <= high;
 
@@ -113,8 +117,7 @@ export function checkEnvironment(environment: Environment): void {
   );
   expect(whole(1, 1000)(trainer.maxReplicas), 'trainer.maxReplicas', trainer.maxReplicas, 'a whole number from 1');
   expect(whole(1, 300)(trainer.pollingSeconds), 'trainer.pollingSeconds', trainer.pollingSeconds, '1 to 300');
-  const settle = Number(environment.variables?.SETTLE_SECONDS ?? variables.SETTLE_SECONDS.default);
-  const least = settle + 2 * trainer.pollingSeconds;
+  const least = secondsIn(environment, 'SETTLE_SECONDS') + 2 * trainer.pollingSeconds;
   expect(
     trainer.cooldownSeconds > least,
     'trainer.cooldownSeconds',

@@ -7,9 +7,22 @@ export interface EmbeddedAws {
 }
 
 /**
- * How the server is started. It checks signatures and policies as AWS does (`AUTH`), keeps objects in files and, when it is
+ * The server's own settings. It checks signatures and policies as AWS does (`AUTH`), keeps objects in files and, when it is
  * stopped in order, its queues too; messages that a hard kill loses are found again by maintain.
  */
+export const awsVariables = ({ host, port, folder }: { host: string; port: number; folder: string }) => ({
+  AUTH: 'true',
+  BIND_HOST: host,
+  GATEWAY_PORT: String(port),
+  SERVICES: 's3,sqs',
+  S3_PERSIST: '1',
+  S3_DATA_DIR: `${folder}/objects`,
+  PERSIST_STATE: '1',
+  STATE_DIR: `${folder}/state`,
+  LOG_LEVEL: 'WARNING',
+});
+
+/** How the server is started. */
 export function awsProgram({
   python,
   folder,
@@ -28,18 +41,7 @@ export function awsProgram({
       name: 'aws',
       command: python,
       args: ['-m', 'ministack'],
-      environment: {
-        ...environment,
-        AUTH: 'true',
-        BIND_HOST: '127.0.0.1',
-        GATEWAY_PORT: String(port),
-        SERVICES: 's3,sqs',
-        S3_PERSIST: '1',
-        S3_DATA_DIR: `${folder}/objects`,
-        PERSIST_STATE: '1',
-        STATE_DIR: `${folder}/state`,
-        LOG_LEVEL: 'WARNING',
-      },
+      environment: { ...environment, ...awsVariables({ host: '127.0.0.1', port, folder }) },
     },
   };
 }

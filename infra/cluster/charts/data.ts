@@ -6,6 +6,7 @@ import type { Environment } from '../environment.ts';
 import { addJob } from '../objects/jobs.ts';
 import { container, entryOf, labelsOf, podSpec, sizeOf } from '../objects/pods.ts';
 import { priorities } from '../objects/priorities.ts';
+import { addServiceAccount } from '../objects/service-account.ts';
 import { variablesOf } from '../objects/variables.ts';
 import { cronJobs, jobs } from '../programs.ts';
 import { sizeIn } from '../sizes.ts';
@@ -70,11 +71,4 @@ const taskPod = (name: keyof typeof tasks, environment: Environment): k8s.PodSpe
         resources: sizeOf(sizeIn(environment, tasks[name])),
       }),
     ],
-  });
-
-/** By its name kOps' roles know it; no token of Kubernetes's API comes with it. */
-export const addServiceAccount = (scope: Construct, name: string) =>
-  new k8s.KubeServiceAccount(scope, `${name}-account`, {
-    metadata: { name },
-    automountServiceAccountToken: false,
   });

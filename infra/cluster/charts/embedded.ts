@@ -2,10 +2,12 @@
 import { Chart } from 'cdk8s';
 import { k8s } from 'cdk8s-plus-27';
 import type { Construct } from 'constructs';
+import { awsVariables } from '../../local/aws.ts';
 import type { Environment, OnOneNode } from '../environment.ts';
 import { addJob } from '../objects/jobs.ts';
 import { allowEgress, allowIngress, anywhere, namespace, pods } from '../objects/network.ts';
 import { container, labelsOf, podSpec, selectorOf, sizeOf } from '../objects/pods.ts';
+import { addServiceAccount } from '../objects/service-account.ts';
 import { embeddedAws, secretName } from '../objects/variables.ts';
 import type { Size } from '../programs.ts';
 import { embeddedSize, sizeIn } from '../sizes.ts';
@@ -41,16 +43,10 @@ export class Embedded extends Chart {
         image,
         command: ['python', '-m', 'ministack'],
         env: [
-          // As AWS does: signatures and policies are checked.
-          { name: 'AUTH', value: 'true' },
-          { name: 'BIND_HOST', value: '0.0.0.0' },
-          { name: 'GATEWAY_PORT', value: `${inside}` },
-          { name: 'SERVICES', value: 's3,sqs' },
-          { name: 'S3_PERSIST', value: '1' },
-          { name: 'S3_DATA_DIR', value: '/data/objects' },
-          { name: 'PERSIST_STATE', value: '1' },
-          { name: 'STATE_DIR', value: '/data/state' },
-          { name: 'LOG_LEVEL', value: 'WARNING' },
+          ...Object.entries(awsVariables({ host: '0.0.0.0', port: inside, folder: '/data' })).map(([key, value]) => ({
+            name: key,
+            value,
+          })),
           ...['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'].map((key) => ({
             name: key,
             valueFrom: { secretKeyRef: { name: secretName, key } },
@@ -128,7 +124,7 @@ export class Embedded extends Chart {
   /** The one pod with a token: it may create Secrets here, not read them. */
   private addSecretsJob(image: string): void {
     const name = 'secrets';
-    new k8s.KubeServiceAccount(this, `${name}-account`, { metadata: { name }, automountServiceAccountToken: false });
+    addServiceAccount(this, name);
     new k8s.KubeRole(this, `${name}-role`, {
       metadata: { name },
       rules: [{ apiGroups: [''], resources: ['secrets'], verbs: ['create'] }],

@@ -5,12 +5,12 @@ import { k8s } from 'cdk8s-plus-27';
 import type { Construct } from 'constructs';
 import type { Environment, OnAws } from '../environment.ts';
 import { allowIngress, namespace } from '../objects/network.ts';
-import { containerSecurity, entryOf, labelsOf, plainSize } from '../objects/pods.ts';
+import { containerSecurity, entryOf, labelsOf, plainSize, selectorOf } from '../objects/pods.ts';
+import { addServiceAccount } from '../objects/service-account.ts';
 import { addModel } from '../objects/typed.ts';
 import { variablesOf } from '../objects/variables.ts';
 import { type FunctionName, functionNames, functions } from '../programs.ts';
 import { sizeIn } from '../sizes.ts';
-import { addServiceAccount } from './data.ts';
 
 /** Knative's container in front of the program: requests, and for the autoscaler how many. */
 const queueProxyPorts = { requests: [8012, 8013, 8112], metrics: [9090] };
@@ -21,7 +21,7 @@ export class Functions extends Chart {
     for (const name of functionNames) {
       addServiceAccount(this, name);
       addModel(this, name, service(name, environment));
-      const of = labelsOf(name, []);
+      const of = selectorOf(name);
       allowIngress(this, `${name}-requests`, {
         of,
         // The activator while there is no pod or not enough; else the gateway itself.

@@ -7,7 +7,7 @@ import { variables } from '#shared/settings.ts';
 import type { Environment, OnAws } from '../environment.ts';
 import { addExternalSecret, addSecretStore } from '../objects/external-secrets.ts';
 import { allowDns, allowEgress, anywhere, denyAll, pods } from '../objects/network.ts';
-import { partOf, plainSize, selectorOf } from '../objects/pods.ts';
+import { partOf, plainSize, quantities, selectorOf } from '../objects/pods.ts';
 import { priorities } from '../objects/priorities.ts';
 import { addModel } from '../objects/typed.ts';
 import { embeddedAws, secretName } from '../objects/variables.ts';
@@ -39,8 +39,6 @@ export class Platform extends Chart {
 
   private addLimits(environment: Environment): void {
     const { pods: count, cpu, memoryRequests, memoryLimits, gpus } = quotaOf(environment);
-    const quantities = (of: Record<string, string>) =>
-      Object.fromEntries(Object.entries(of).map(([name, one]) => [name, k8s.Quantity.fromString(one)]));
     new k8s.KubeResourceQuota(this, 'quota', {
       metadata: { name: 'scalers-maxima' },
       spec: {

@@ -4,16 +4,15 @@ import { TriggerAuthentication } from '@kubernetes-models/keda/keda.sh/v1alpha1/
 import { Chart } from 'cdk8s';
 import { k8s } from 'cdk8s-plus-27';
 import type { Construct } from 'constructs';
-import { variables } from '#shared/settings.ts';
-import type { Environment } from '../environment.ts';
+import { type Environment, secondsIn } from '../environment.ts';
 import { gpuProfiles } from '../gpu.ts';
 import { container, entryOf, labelsOf, podSpec, selectorOf, sizeOf } from '../objects/pods.ts';
 import { priorities } from '../objects/priorities.ts';
+import { addServiceAccount } from '../objects/service-account.ts';
 import { addModel } from '../objects/typed.ts';
 import { addressesOf, secretName, variablesOf } from '../objects/variables.ts';
 import { trainerReaches } from '../programs.ts';
 import { sizeIn, trainerSize } from '../sizes.ts';
-import { addServiceAccount } from './data.ts';
 
 const name = 'trainer';
 
@@ -43,8 +42,7 @@ export class Trainer extends Chart {
 
   private addDeployment(environment: Environment): void {
     const labels = labelsOf(name, trainerReaches);
-    const { image, seedCache } = { image: environment.images.trainer, seedCache: 'cp -r /models /cache/' };
-    const drain = Number(environment.variables?.DRAIN_SECONDS ?? variables.DRAIN_SECONDS.default);
+    const image = environment.images.trainer;
     const volumeMounts = [
       { name: 'scratch', mountPath: '/scratch' },
       { name: 'tmp', mountPath: '/tmp' },
@@ -99,14 +97,14 @@ export class Trainer extends Chart {
               }),
             ],
             rest: {
-              terminationGracePeriodSeconds: drain + closingSeconds,
+              terminationGracePeriodSeconds: secondsIn(environment, 'DRAIN_SECONDS') + closingSeconds,
               priorityClassName: priorities.trainer,
               initContainers: [
                 // The image's backbones come first; what is added to the cache later needs a folder that can be written to.
                 container({
                   name: 'seed-model-cache',
                   image,
-                  command: ['sh', '-c', seedCache],
+                  command: ['sh', '-c', 'cp -r /models /cache/'],
                   resources: sizeOf(sizeIn(environment, { cpu: [50, 500], memory: [64, 128] })),
                   volumeMounts: volumeMounts.filter(({ mountPath }) => mountPath === '/cache'),
                 }),

@@ -32,7 +32,6 @@ export interface ClusterSpec {
   topology: { masters: 'private'; nodes: 'private'; dns: { type: 'Public' } };
   api: { loadBalancer: { class: 'Network'; type: 'Public' } };
   authorization: { rbac: Record<string, never> };
-  encryptionConfig?: boolean;
   etcdClusters: EtcdCluster[];
   iam: {
     legacy: false;
@@ -59,7 +58,6 @@ export interface ClusterSpec {
 
 export interface InstanceGroupSpec {
   role: 'ControlPlane' | 'Node';
-  image?: string;
   machineType: string;
   minSize: number;
   maxSize: number;
@@ -70,7 +68,6 @@ export interface InstanceGroupSpec {
   rootVolumeEncryption: true;
   instanceMetadata: { httpTokens: 'required'; httpPutResponseHopLimit: number };
   nodeLabels?: Record<string, string>;
-  taints?: readonly string[];
   containerd?: { nvidiaGPU: { enabled: true; package: string } };
   capacityRebalance?: boolean;
   mixedInstancesPolicy?: {

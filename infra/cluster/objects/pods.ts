@@ -44,12 +44,13 @@ export const plainSize = ({ cpu, memory }: Size) => ({
   limits: { cpu: `${cpu[1]}m`, memory: `${memory[1]}Mi`, 'ephemeral-storage': '1Gi' },
 });
 
+export const quantities = (of: Record<string, string>): Record<string, k8s.Quantity> =>
+  Object.fromEntries(Object.entries(of).map(([name, one]) => [name, k8s.Quantity.fromString(one)]));
+
 /** @param extra resources such as `nvidia.com/gpu`, by name. As quantities: the serializer drops plain strings without a word. */
 export function sizeOf(size: Size, extra: Record<string, string> = {}): k8s.ResourceRequirements {
   const { requests, limits } = plainSize(size);
-  const quantities = (of: Record<string, string>) =>
-    Object.fromEntries(Object.entries({ ...of, ...extra }).map(([name, one]) => [name, k8s.Quantity.fromString(one)]));
-  return { requests: quantities(requests), limits: quantities(limits) };
+  return { requests: quantities({ ...requests, ...extra }), limits: quantities({ ...limits, ...extra }) };
 }
 
 interface Pod {

@@ -1,5 +1,5 @@
 /** Clusters as tests look at them. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { ApiObject, Testing } from 'cdk8s';
 import { createCluster } from '../../../infra/cluster/cluster.ts';
 import type { Environment } from '../../../infra/cluster/environment.ts';
@@ -23,8 +23,11 @@ export function synthesize(environment: Environment, change: (find: Find) => voi
     return found;
   });
   app.synth();
-  const files = app.charts.map((chart, index) => `${String(index).padStart(4, '0')}-${chart.node.id}.k8s.yaml`);
-  return Object.fromEntries(files.map((file) => [file, readFileSync(`${app.outdir}/${file}`, 'utf8')]));
+  return Object.fromEntries(
+    readdirSync(app.outdir)
+      .sort()
+      .map((file) => [file, readFileSync(`${app.outdir}/${file}`, 'utf8')]),
+  );
 }
 
 export type Find = (kind: string, name: string) => ApiObject;
