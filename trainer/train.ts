@@ -7,7 +7,6 @@ import { pipeline } from 'node:stream/promises';
 import { checkpointName } from '#shared/artifacts.ts';
 import type { Bucket } from '#shared/bucket.ts';
 import type { Postgres } from '#shared/database.ts';
-import { uploadKey } from '#shared/keys.ts';
 import type { Log } from '#shared/log.ts';
 import { parseTrainingMessage, type Queues } from '#shared/queues.ts';
 import type { SettingsOf } from '#shared/settings.ts';
@@ -183,15 +182,17 @@ async function downloadSome(
 ): Promise<{ row: number; path: string }[]> {
   const step = Math.max(1, images.length / mostChecked);
   const rows = Array.from({ length: Math.min(mostChecked, images.length) }, (_, index) => Math.floor(index * step));
-  const checked = await Promise.all(
-    rows.map(async (row) => {
-      const { id, uploadClassId, etag } = images[row]!;
-      const path = join(folder, `check-${row}`);
-      const key = uploadKey({ projectId, classId: uploadClassId, imageId: id });
-      return (await bucket.download(key, path, { signal, ...(etag && { etag }) })) ? [{ row, path }] : [];
-    }),
+  const paths = await downloadOriginals(
+    bucket,
+    projectId,
+    rows.map((row) => images[row]!),
+    folder,
+    signal,
   );
-  return checked.flat();
+  return rows.flatMap((row) => {
+    const path = paths.get(images[row]!.id);
+    return path ? [{ row, path }] : [];
+  });
 }
 
 /** The same input would fail in the same way. */
