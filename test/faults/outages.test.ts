@@ -1,7 +1,7 @@
 /** Rows 8, 9 and 11: Postgres that crashes or cannot be reached, and an S3 in trouble. */
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { differences } from '../support/faults/check.ts';
+import { settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
@@ -24,11 +24,6 @@ beforeAll(async () => {
 });
 afterAll(() => system?.stop());
 
-const settle = async (seconds = 120) => {
-  const left = async () => (await differences(system).catch((error: Error) => [error.message])).length;
-  await until(async () => (await left()) === 0, seconds).catch(() => {});
-  expect(await differences(system)).toEqual([]);
-};
 const trainings = () => system.postgres.sql<{ id: string }[]>`select id from runs where state = 'running'`;
 
 test('8: a Postgres that crashes in mid-write leaves no half model', { timeout: 900_000 }, async () => {
@@ -44,7 +39,7 @@ test('8: a Postgres that crashes in mid-write leaves no half model', { timeout: 
       (await fetch(`${system.local.studioUrl}/api/projects/${id}`, { headers })).status === 200;
     slowest = Math.max(slowest, await until(answers, 60, 'the studio answers'));
   }
-  await settle(180);
+  await settle(system, 180);
   tell(
     8,
     'Postgres stopped (immediate) at a random moment of ingest and training',
@@ -79,7 +74,7 @@ test('9: without Postgres the child is stopped before the lease runs out', { tim
     >`select failures from runs where project_id = ${learner.id}`;
     if (run!.failures === 0) resumed++;
   }
-  await settle();
+  await settle(system, 120);
   tell(
     9,
     'Postgres out of reach in mid-training, cut and stalled',
@@ -96,7 +91,7 @@ test('11: an S3 that says 503, resets and trickles makes no storm of requests', 
   const requests = async () => {
     const before = system.proxies.s3.requests;
     for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10, name: 'Trouble' });
-    await settle(240);
+    await settle(system, 240);
     return system.proxies.s3.requests - before;
   };
   const usual = await requests();

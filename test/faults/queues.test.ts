@@ -2,7 +2,7 @@
 import { DeleteObjectCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
 import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { depth, differences } from '../support/faults/check.ts';
+import { depth, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import { createProject, type System, startSystem, until, wait } from '../support/faults/system.ts';
 
@@ -29,10 +29,6 @@ afterAll(async () => {
   s3?.destroy();
   await system?.stop();
 });
-const settle = async (seconds = 150) => {
-  await until(async () => (await differences(system)).length === 0, seconds).catch(() => {});
-  expect(await differences(system)).toEqual([]);
-};
 
 test('6: events that never arrive are found', { timeout: 300_000 }, async () => {
   // No trainer yet: what S3 sends waits on the queue, where some of it gets lost.
@@ -59,7 +55,7 @@ test('6: events that never arrive are found', { timeout: 300_000 }, async () => 
   await system.local.maintain();
   await until(async () => (await pending()) === 0, 60, 'found by maintain').catch(() => {});
   tell(6, 'events lost, 5 % of all', lost, `${await pending()} missing after one run of maintain`, '0');
-  await settle();
+  await settle(system, 150);
 });
 
 test('5: events five times over, shuffled, with late deletions and odd keys', { timeout: 600_000 }, async () => {
@@ -95,7 +91,7 @@ test('5: events five times over, shuffled, with late deletions and odd keys', { 
     .map(({ one }) => one);
   await send('uploads', { Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: BUCKET });
   for (let at = 0; at < shuffled.length; at += 10) await send('uploads', { Records: shuffled.slice(at, at + 10) });
-  await settle(300);
+  await settle(system, 300);
   const [left] = await system.postgres.sql`select count(*)::int as all from images`;
   tell(
     5,
@@ -155,5 +151,5 @@ test('21: nothing is left of a project that is deleted while it trains', { timeo
   );
   expect([await objects(), Number(rows!.left)]).toEqual([0, 0]);
   expect(seconds).toBeLessThan(60);
-  await settle();
+  await settle(system, 150);
 });

@@ -1,6 +1,6 @@
 /** Rows 1 to 4: trainers that are killed, paused and told to go. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { differences } from '../support/faults/check.ts';
+import { settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
@@ -19,12 +19,6 @@ beforeAll(async () => {
 });
 afterAll(() => system?.stop());
 
-/** Nothing is at work, and nothing waits. */
-const settled = async () => (await differences(system)).length === 0;
-const settle = async (seconds = 120) => {
-  await until(settled, seconds).catch(() => {});
-  expect(await differences(system)).toEqual([]);
-};
 const running = (id?: string) =>
   system.postgres.sql<{ id: string; attempt: number; state: string }[]>`
     select id, attempt, state from runs where ${id ? system.postgres.sql`id = ${id}` : system.postgres.sql`state = 'running'`}`;
@@ -70,7 +64,7 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     );
   }
   await Promise.all(takeovers);
-  await settle(180);
+  await settle(system, 180);
   // The lease of this system is 6 s where the default is 20: what is above it must not be more than 10 s.
   tell(
     1,
@@ -111,7 +105,7 @@ test('2: a worker that was paused past its lease publishes nothing', { timeout: 
       select attempt from models where project_id = ${id} and run_id = ${run.id} and published_at is not null`;
     stale += models.filter(({ attempt }) => attempt === run.attempt).length + models.length - 1;
   }
-  await settle();
+  await settle(system, 120);
   tell(2, 'SIGSTOP past the lease, then SIGCONT', paused, `${stale} stale writes`, '0');
   expect([paused, stale]).toEqual([pauses, 0]);
   await endAll();
@@ -152,6 +146,6 @@ test('3 and 4: on SIGTERM it finishes or hands over; its children die with it', 
   expect(orphans).toBeLessThanOrEqual(2);
   const last = system.trainer();
   await last.ready;
-  await settle();
+  await settle(system, 120);
   await endAll();
 });

@@ -1,59 +1,30 @@
 /** Every call of the studio and every refusal, on a real Postgres and the real S3 and SQS protocols. */
 import { eq } from 'drizzle-orm';
-import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createKey } from '#shared/access.ts';
 import { uploadKey } from '#shared/keys.ts';
 import { images, projects, runs, sessions } from '#shared/schema.ts';
-import { readSettings } from '#shared/settings.ts';
-import { createStudio } from '../../../functions/studio/app.ts';
 import { startTestBucketAndQueues, type TestBucketAndQueues } from '../../support/bucket.ts';
-import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts';
 import { insertImage, insertModel } from '../../support/rows.ts';
+import { type Created, createTestStudio } from '../../support/studio.ts';
 
-let postgres: TestDatabase;
+type TestStudio = Awaited<ReturnType<typeof createTestStudio>>;
+let studio: TestStudio;
+let postgres: TestStudio['postgres'];
 let aws: TestBucketAndQueues;
-let app: ReturnType<typeof createStudio>;
+let app: TestStudio['app'];
 beforeAll(async () => {
-  [postgres, aws] = await Promise.all([createTestDatabase(), startTestBucketAndQueues()]);
-  const settings = readSettings('studio', {
-    ...Object.fromEntries(Object.entries(aws.settings).filter(([, value]) => value)),
-    DATABASE_URL: postgres.url,
-    EXPORT_URL: 'http://localhost:8081',
-    PREDICT_URL: 'http://localhost:8082',
-    SIGNING_SECRET: 'x'.repeat(32),
-    TRUSTED_PROXIES: '1',
-    CLASSES_PER_PROJECT: '5',
-    IMAGES_PER_PROJECT: '250',
-  });
-  const { bucket, queues } = aws;
-  app = createStudio({ db: postgres.db, bucket, queues, settings, log: pino({ level: 'silent' }) }, 'dist/web');
+  aws = await startTestBucketAndQueues();
+  studio = await createTestStudio({ ...aws.settings, CLASSES_PER_PROJECT: '5', IMAGES_PER_PROJECT: '250' });
+  ({ postgres, app } = studio);
 });
 afterAll(async () => {
-  await postgres?.close();
+  await studio?.close();
   await aws?.close();
 });
 
-const ask = (
-  method: string,
-  path: string,
-  { key, body, headers }: { key?: string; body?: unknown; headers?: Record<string, string> } = {},
-) =>
-  app.request(path, {
-    method,
-    headers: {
-      ...(key && { Authorization: `Bearer ${key}` }),
-      ...(body !== undefined && { 'Content-Type': 'application/json' }),
-      ...headers,
-    },
-    ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-  });
+const ask: TestStudio['ask'] = (...asked) => studio.ask(...asked);
 
-interface Created {
-  id: string;
-  key: string;
-  classes: { id: string; name: string }[];
-}
 let project: Created;
 let path: string;
 /** A call with the project's key: status and body. */
@@ -61,8 +32,7 @@ const call = async (method: string, below = '', body?: unknown): Promise<[number
   const answer = await ask(method, path + below, { key: project.key, ...(body !== undefined && { body }) });
   return [answer.status, (answer.status === 204 ? null : await answer.json()) as never];
 };
-const create = async (): Promise<Created> =>
-  (await (await ask('POST', '/api/projects', { body: { name: 'Pets', classes: ['cat', 'dog'] } })).json()) as Created;
+const create = (): Promise<Created> => studio.create();
 beforeEach(async () => {
   project = await create();
   path = `/api/projects/${project.id}`;

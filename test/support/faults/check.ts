@@ -1,9 +1,10 @@
 /** What bucket, Postgres and queues say in the end, and where they contradict each other. */
 import { GetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { expect } from 'vitest';
 import { createBucket } from '#shared/bucket.ts';
 import { parseThumbnailKey, parseUploadKey, thumbnailsPrefix, uploadsPrefix } from '#shared/keys.ts';
 import { readSettings } from '#shared/settings.ts';
-import type { System } from './system.ts';
+import { type System, until } from './system.ts';
 
 const attributes = [
   'ApproximateNumberOfMessages',
@@ -25,6 +26,13 @@ export async function depth(system: System, name: 'uploads' | 'training' | 'uplo
   } finally {
     sqs.destroy();
   }
+}
+
+/** Waits until nothing differs any more: nothing is at work, and nothing waits. @throws where something differs in the end. */
+export async function settle(system: System, seconds: number): Promise<void> {
+  const left = async () => (await differences(system).catch((error: Error) => [error.message])).length;
+  await until(async () => (await left()) === 0, seconds).catch(() => {});
+  expect(await differences(system)).toEqual([]);
 }
 
 /** Ids of the images that have an object under a prefix, of any project that was not deleted. */
