@@ -37,6 +37,7 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   const pair = [system.trainer(), system.trainer()];
   await Promise.all(pair.map(({ ready }) => ready));
   let longest = 0;
+  let lastKill = 0;
   const takeovers: Promise<void>[] = [];
   let hit = 0;
   for (let kill = 0; kill < kills; kill++) {
@@ -49,7 +50,7 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     const victim = under.map(({ id }) => workerOf(id)).find((worker) => worker && pair.includes(worker)) ?? drawn;
     const lost = under.find(({ id }) => workerOf(id) === victim);
     victim.process.kill('SIGKILL');
-    const at = performance.now();
+    lastKill = performance.now();
     pair[pair.indexOf(victim)] = system.trainer();
     if (!lost) continue;
     hit++;
@@ -59,7 +60,8 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
           const [now] = await running(lost.id);
           return now!.attempt > lost.attempt || now!.state === 'succeeded';
         }, 90);
-        longest = Math.max(longest, (performance.now() - at) / 1000);
+        // A successor that was killed too cannot have taken it over: the time counts from the last death.
+        longest = Math.max(longest, (performance.now() - lastKill) / 1000);
       })(),
     );
   }
