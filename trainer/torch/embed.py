@@ -26,7 +26,7 @@ class Embedder:
         if device == "cuda":
             self.network = on_gpu(backbone)
         else:
-            run = session(graph_path(cache, backbone, "embed")).run
+            run = session(graph_path(cache, backbone, "embed"), arena=True).run
             self.network = lambda prepared: run(None, {"prepared": prepared})[0]
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
@@ -38,15 +38,16 @@ class Embedder:
         return self.network(np.stack(prepared))
 
 
-def session(path: Path) -> ort.InferenceSession:
-    """A session that computes on the thread that calls it, and gives its memory back.
+def session(path: Path, arena: bool = False) -> ort.InferenceSession:
+    """A session that computes on the thread that calls it.
 
-    Pictures come in every size, and an arena would keep the largest for ever.
+    With ``arena`` it keeps its memory, which saves a twentieth of the time: for what is always given the same size. Pictures
+    come in every size, and an arena would keep the largest for ever.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = arena
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

@@ -4,7 +4,8 @@
 
 ``--data DIR`` holds a folder for each class (or several such folders); without it a set is drawn. Each measurement: ``--sizes``
 pictures of each class are chosen by a seed, learned, and what was learned is asked about ``--test`` other pictures of each.
-Seconds go from files to what can classify, with libraries imported and pretrained networks at hand. With ``--keep`` every
+Seconds are the processor's (all threads; a busy machine changes them little), from files to what can classify, with libraries
+imported and pretrained networks at hand. With ``--keep`` every
 measurement is a line of JSON in FILE, and what it holds already is not measured again: slow methods can be measured apart.
 ``--others DIR`` holds pictures of other things: how many of them a model answers with "I don't know".
 """
@@ -82,9 +83,9 @@ def measure(pictures: PictureSet, bench: Workbench, others: list[Path], options:
             for method in options.methods if chosen else []:
                 if (pictures.name, method, size, seed) in there:
                     continue
-                began = time.perf_counter()
+                began = time.process_time()
                 classify, report = learn(method, bench, chosen, pictures.classes, seed)
-                seconds = time.perf_counter() - began
+                seconds = time.process_time() - began
                 said, known = part(classify([path for path, _ in tested]), pictures.classes)
                 right = said.argmax(1) == truth
                 one = {"set": pictures.name, "method": method, "size": size, "seed": seed, "seconds": seconds}

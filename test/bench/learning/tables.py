@@ -22,7 +22,7 @@ def groups(measured: list[dict]) -> dict[tuple[str, str], dict[int, list[dict]]]
 
 
 def accuracy_table(measured: list[dict]) -> str:
-    """Percent of the test pictures (mean and deviation over seeds) and seconds."""
+    """Percent of the test pictures (mean and deviation over seeds) and seconds of the processor."""
     sizes = sorted({one["size"] for one in measured})
 
     def cell(some: list[dict] | None) -> str:

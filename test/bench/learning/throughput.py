@@ -20,7 +20,7 @@ def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, floa
     """Pictures a second, on the bench's threads: the median of rounds taken in turns."""
     paths = [path for path, _ in pictures.tested(pictures_at_once)][:pictures_at_once]
     embedder = bench.ingest.embedder(default)
-    run = session(graph_path(bench.cache, default, "embed")).run
+    run = session(graph_path(bench.cache, default, "embed"), arena=True).run
     decoded = [open_picture(path, 25_000_000).pixels for path in paths]
     ready = [embedder.prepare(pixels)[None] for pixels in decoded]
 

@@ -112,11 +112,23 @@ def test_probabilities_mean_what_they_say():
 
 
 def test_i_do_not_know_costs_few_right_answers():
-    embeddings, labels = points(np.random.default_rng(8), 60, 3)
-    evaluation = evaluate(embeddings, labels, 2, 1)
-    right = evaluation.probabilities.argmax(axis=1) == labels[evaluation.held_out]
-    lost = evaluation.probabilities.max(axis=1)[right] < evaluation.unknown_below
-    assert 0 < lost.mean() <= 0.02
+    """Of 4,000 unseen pictures, on average over ten choices of those that were learned: some 5 in 100 in all."""
+    for count in (10, 25, 60):
+        lost = []
+        for seed in range(10):
+            random = np.random.default_rng(seed)
+            embeddings, labels = points(random, count, 12)
+            unseen, truth = points(random, 2000, 12)
+            embeddings[:, 1] += 30
+            unseen[:, 1] += 30
+            evaluation = evaluate(embeddings, labels, 2, seed)
+            answers = softmax(
+                fit(embeddings, labels, 2, evaluation.strength).cooled(evaluation.temperature).logits(unseen)
+            )
+            unsure = answers.max(axis=1) < (evaluation.unknown_below or 0)
+            strange = familiarity(unseen, find_prototypes(embeddings, labels, 2)) < evaluation.unfamiliar_below
+            lost.append((unsure | strange)[answers.argmax(axis=1) == truth].mean())
+        assert 0 < np.mean(lost) <= 0.06, count
 
 
 @pytest.mark.parametrize("count", [25, 60])
@@ -135,7 +147,7 @@ def test_what_is_unlike_all_that_was_learned_is_told_from_it(count):
     assert (familiarity(unseen, prototypes) < evaluation.unfamiliar_below).mean() < 0.1
     # Its answer to the other thing may be as sure as can be.
     head = fit(embeddings, labels, 2, evaluation.strength).cooled(evaluation.temperature)
-    assert (softmax(head.logits(other)).max(axis=1) > evaluation.unknown_below).mean() > 0.2
+    assert (softmax(head.logits(other)).max(axis=1) > (evaluation.unknown_below or 0.99)).mean() > 0.2
 
 
 def test_no_prototype_is_a_picture():
