@@ -9,19 +9,59 @@ import type { Dataset } from './dataset.ts';
 import { isMine, type Lease, LeaseLost } from './lease.ts';
 import { type Stopwatch, stopwatch } from './stopwatch.ts';
 
-/** What the Python child gives for a training; its own files are in the folder it was told. */
-export interface Trained {
+/** Files that the Python child has written into the folder it was told. */
+export interface Written {
   accuracy: number;
   artifacts: { name: string; type: string }[];
+}
+
+/** What it gives for a training; all files are written. */
+export interface Trained extends Written {
   report: Report;
 }
 
+/** A model that nobody sees, and the names of its artifacts that are stored. */
+export interface Stored {
+  modelId: string;
+  names: string[];
+}
+
 /**
- * Stores the artifacts under a model that nobody sees, then checks lease, project and classes once more and makes it the
+ * Stores artifacts under a model that nobody sees: a new one, or the one that has others of them already.
+ *
+ * @param folder that holds a file for each artifact.
+ */
+export async function storeArtifacts(
+  postgres: Postgres,
+  { projectId, runId, attempt, revision, stage, backbone }: Lease,
+  dataset: Dataset,
+  { accuracy, artifacts }: Written,
+  folder: string,
+  stored?: Stored,
+): Promise<Stored> {
+  const classNames = dataset.classes.map(({ name }) => name);
+  const insert = async () => {
+    const [model] = await postgres.db
+      .insert(models)
+      .values({ projectId, runId, attempt, revision, stage, backbone, accuracy, classes: classNames })
+      .returning({ id: models.id });
+    return { modelId: model!.id, names: [] };
+  };
+  const { modelId, names } = stored ?? (await insert());
+  const missing = artifacts.filter(({ name }) => !names.includes(name));
+  await Promise.all(
+    missing.map(({ name, type }) => writeArtifact(postgres, modelId, { name, type, path: join(folder, name) })),
+  );
+  return { modelId, names: [...names, ...missing.map(({ name }) => name)] };
+}
+
+/**
+ * Stores the artifacts that are not stored yet, then checks lease, project and classes once more and makes their model the
  * project's current one.
  *
  * @param folder that holds a file for each artifact.
  * @param clock whose laps go into the run's report.
+ * @param stored what was stored while the rest was still at work.
  * @returns the model's id, or null when a class it knows is gone (the run is superseded by the one that follows), and for a
  *   fine-tuning without artifacts, which was no better than what there is.
  * @throws LeaseLost
@@ -30,25 +70,19 @@ export async function publishModel(
   postgres: Postgres,
   lease: Lease,
   dataset: Dataset,
-  { accuracy, artifacts, report }: Trained,
+  trained: Trained,
   folder: string,
   clock: Stopwatch = stopwatch({}),
+  stored?: Stored,
 ): Promise<string | null> {
   const { db } = postgres;
-  const { runId, projectId, attempt, revision, stage, backbone } = lease;
-  if (stage === 'fine-tune' && artifacts.length === 0) {
+  const { projectId } = lease;
+  const { report } = trained;
+  if (lease.stage === 'fine-tune' && trained.artifacts.length === 0) {
     await endRun(db, lease, 'succeeded', withSeconds(report, clock));
     return null;
   }
-  const names = dataset.classes.map(({ name }) => name);
-  const [model] = await db
-    .insert(models)
-    .values({ projectId, runId, attempt, revision, stage, backbone, accuracy, classes: names })
-    .returning({ id: models.id });
-  const modelId = model!.id;
-  await Promise.all(
-    artifacts.map(({ name, type }) => writeArtifact(postgres, modelId, { name, type, path: join(folder, name) })),
-  );
+  const { modelId } = await storeArtifacts(postgres, lease, dataset, trained, folder, stored);
   clock.lap('store');
   return await db.transaction(async (transaction) => {
     const project = and(eq(projects.id, projectId), isNull(projects.deletedAt));

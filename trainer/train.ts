@@ -16,7 +16,7 @@ import { HandOver } from './consume.ts';
 import { type Dataset, readDataset } from './dataset.ts';
 import { type EmbeddingStore, readEmbeddings } from './embeddings.ts';
 import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, writeProgress } from './lease.ts';
-import { publishModel, type Trained } from './publish.ts';
+import { publishModel, type Stored, storeArtifacts, type Trained, type Written } from './publish.ts';
 import { stopwatch } from './stopwatch.ts';
 import { type Torch, TorchError } from './torch.ts';
 import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
@@ -33,7 +33,7 @@ interface Training extends EmbeddingStore {
   log: Log;
 }
 
-type Step = { percent: number; secondsLeft: number | null };
+type Event = { percent: number; secondsLeft: number | null; written?: undefined } | { written: Written };
 
 /** Originals on which every format of the model is run against the trainer's own answer. */
 const mostChecked = 8;
@@ -91,6 +91,7 @@ export function createTrain(training: Training): (body: string) => Promise<void>
 async function train(training: Training, lease: Lease, signal: AbortSignal): Promise<string | null> {
   const { postgres, bucket, torch, settings, stopping, log } = training;
   const scratch = await mkdtemp(join(settings.SCRATCH, 'ai-teacher-run-'));
+  let storing: Promise<Stored> | undefined;
   try {
     const dataset = await readDataset(postgres.db, lease.projectId);
     if (dataset.classes.length < 2) throw new TorchError('too-few-images', 'Fewer than two classes have two pictures.');
@@ -104,7 +105,7 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
     const tuning = lease.stage === 'fine-tune' && (await prepareTuning(training, lease, images, scratch, signal));
     clock.lap('download');
     const trained = await torch
-      .request<Step, Trained>(
+      .request<Event, Trained>(
         'train',
         {
           stage: lease.stage,
@@ -119,7 +120,14 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
         },
         {
           signal,
-          onEvent: ({ percent, secondsLeft }) => {
+          onEvent: (event) => {
+            if (event.written) {
+              // Files are checked from here on, and stored meanwhile; its failure is told where it is awaited.
+              storing = storeArtifacts(postgres, lease, dataset, event.written, out);
+              storing.catch(() => {});
+              return;
+            }
+            const { percent, secondsLeft } = event;
             // A write that is refused also fails the next beat of the lease, which ends the work.
             writeProgress(postgres.db, lease, { percent, secondsLeft }).catch((error) =>
               log.debug({ err: error }, 'progress'),
@@ -137,8 +145,9 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
       });
     signal.throwIfAborted();
     clock.lap('learn');
-    return await publishModel(postgres, lease, dataset, trained, out, clock);
+    return await publishModel(postgres, lease, dataset, trained, out, clock, await storing);
   } finally {
+    await storing?.catch(() => {});
     await rm(scratch, { recursive: true, force: true });
   }
 }

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.export.pt2_archive import PT2ArchiveWriter
 
 from .head import Head
 
 head_names = ("network.classifier.weight", "network.classifier.bias")
-# Programs that stay open to check the next files by; each holds a network.
+names_file = "extra/classes.json"
+weights_folder = "data/weights/"
+# Programs that stay open to check the next files by, and files that the next are made from; each holds a network.
 most_open = 3
 
 
@@ -42,7 +45,68 @@ def write_program(
         after_head = after_head or any(one.name == "p_network_classifier_weight" for one in node.all_input_nodes)
         if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
             node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
-    torch.export.save(program, path, extra_files={"classes.json": json.dumps(classes, ensure_ascii=False)})
+    torch.export.save(program, path, extra_files={names_file.removeprefix("extra/"): names_text(classes)})
+
+
+def names_text(classes: list[str]) -> str:
+    return json.dumps(classes, ensure_ascii=False)
+
+
+class ProgramFiles:
+    """Files that differ in their heads only: torch writes the first of as many classes, the next are that one with another head.
+
+    What torch does for a file, most of it to tell of its graph, takes a third of a second; copying one takes a fiftieth.
+    """
+
+    def __init__(self):
+        self.written: dict[tuple[str, int], dict[str, bytes]] = {}
+
+    def write(
+        self,
+        backbone: str,
+        path: Path,
+        program: torch.export.ExportedProgram,
+        network: torch.nn.Module,
+        head: Head,
+        classes: list[str],
+    ) -> None:
+        """As ``write_program``, for a network whose weights are those of the backbone."""
+        kind = backbone, len(classes)
+        if kind in self.written:
+            records = self.written.pop(kind)
+            write_records(path, records | head_records(records, head) | {names_file: names_text(classes).encode()})
+        else:
+            write_program(path, program, network, head, classes)
+            records = read_records(path)
+        self.written[kind] = records
+        while len(self.written) > most_open:
+            del self.written[next(iter(self.written))]
+
+
+def read_records(path: Path) -> dict[str, bytes]:
+    """What a file holds, by names without the archive's own, less what its writer adds by itself."""
+    with zipfile.ZipFile(path) as archive:
+        inside = {name.split("/", 1)[1]: name for name in archive.namelist()}
+        return {
+            name: archive.read(whole)
+            for name, whole in inside.items()
+            if not name.startswith(".data/") and name != "byteorder"
+        }
+
+
+def write_records(path: Path, records: dict[str, bytes]) -> None:
+    with PT2ArchiveWriter(str(path)) as archive:
+        for name, data in records.items():
+            archive.write_bytes(name, data)
+
+
+def head_records(records: dict[str, bytes], head: Head) -> dict[str, bytes]:
+    """The records of a head's tensors in a file of as many classes."""
+    config = json.loads(records[f"{weights_folder}model_weights_config.json"])["config"]
+    return {
+        weights_folder + config[name]["path_name"]: values.astype("<f4").tobytes()
+        for name, values in zip(head_names, (head.weight, head.bias), strict=True)
+    }
 
 
 def kept(tensor: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -90,11 +154,11 @@ def look_into(path: Path) -> tuple[tuple, dict[str, torch.Tensor]]:
     """What stands for all but the head, and the head's tensors as the file holds them. zipfile checks what it reads."""
     with zipfile.ZipFile(path) as archive:
         root = archive.namelist()[0].split("/")[0]
-        weights = f"{root}/data/weights/"
+        weights = f"{root}/{weights_folder}"
         config = json.loads(archive.read(f"{weights}model_weights_config.json"))["config"]
         files = {name: weights + config[name]["path_name"] for name in head_names}
         # Neither the names of the classes nor what is made from all the rest is the program's.
-        aside = {*files.values(), f"{root}/extra/classes.json", f"{root}/.data/serialization_id"}
+        aside = {*files.values(), f"{root}/{names_file}", f"{root}/.data/serialization_id"}
         rest = tuple((one.filename, one.file_size, one.CRC) for one in archive.infolist() if one.filename not in aside)
         head = {}
         for name, file in files.items():

@@ -1,8 +1,9 @@
 """The request ``train``: cached embeddings -> a model's files and its report.
 
 params ``{"stage", "backbone", "classes": [name], "images": [{"id", "class"}], "embeddings": path of float32 [N, features],
-"check": [{"row", "path"}], "seed", "out": folder}``; events ``{"percent", "step", "secondsLeft"}``; result
-``{"accuracy", "artifacts": [{"name", "type"}], "report"}``, the files lie in ``out``.
+"check": [{"row", "path"}], "seed", "out": folder}``; events ``{"percent", "step", "secondsLeft"}`` and one ``{"written":
+{"accuracy", "artifacts": [{"name", "type"}]}}``: these files lie in ``out`` and stay as they are, while they are checked; result
+``{"accuracy", "artifacts": [{"name", "type"}], "report"}``, all files.
 
 Stage ``fine-tune`` takes ``"pictures": [path of each image], "seconds": the most that it learns, "checkpoint": path`` as
 well. The file at ``checkpoint`` is written after each epoch; where it exists, the run goes on from it. If the network is not
@@ -35,11 +36,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from PIL import Image
 
 from . import export, prepare
 from .backbone import Backbone, graph_path, load_network, registry
@@ -62,9 +65,11 @@ from .finetune import FineTune, divide, read_pictures
 from .head import Head, fit, softmax
 from .images import open_picture
 from .network import FromPixels
-from .program import Programs, write_program
+from .program import ProgramFiles, Programs, write_program
 from .report import describe, worth_of
 from .request import Request, read
+
+report_file = "report.json"
 
 
 class Train:
@@ -75,13 +80,29 @@ class Train:
         torch.set_num_threads(threads if device == "cuda" else 1)
         self.networks: dict[str, torch.nn.Module] = {}
         self.checked = Programs()
+        self.program_files = ProgramFiles()
         self.programs: dict[str, torch.export.ExportedProgram] = {}
-        # What the first run would wait for: the network's definition, and torch's own first steps.
-        default = next(iter(registry.values()))
-        network = self.network(default)
-        self.program(default)
-        with torch.inference_mode():
-            network(torch.zeros(1, 3, default.side, default.side))
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """A run on noise: what the first learner would wait for, as torch's own first steps and the network's definition."""
+        backbone = next(iter(registry.values()))
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            noise = np.random.default_rng(0).normal(size=(8, backbone.features))
+            noise.astype("<f4").tofile(folder / "embeddings")
+            Image.new("RGB", (64, 64)).save(folder / "blank.png")
+            params = {
+                "stage": "head",
+                "backbone": backbone.name,
+                "classes": ["one", "other"],
+                "images": [{"id": str(row), "class": row % 2} for row in range(len(noise))],
+                "embeddings": str(folder / "embeddings"),
+                "check": [{"row": 0, "path": str(folder / "blank.png")}],
+                "seed": 0,
+                "out": name,
+            }
+            self(params, lambda event: None)
 
     def network(self, backbone: Backbone) -> torch.nn.Module:
         """On the CPU, where checkpoints are written and checked; opened with its first use and kept."""
@@ -100,7 +121,16 @@ class Train:
         request.out.mkdir(parents=True, exist_ok=True)
         steps = Steps(event)
         learned = self.learn_head(request, steps) if request.stage == "head" else self.fine_tune(request, steps)
-        formats = self.write(request, learned, steps) if learned.better else {}
+        artifacts = [{"name": name, "type": kind} for name, kind in export.artifact_types.items() if learned.better]
+        formats = {}
+        if learned.better:
+            self.write(request, learned)
+            steps.done("export", 80)
+            accuracy = learned.evaluation.accuracy["value"]
+            written = [one for one in artifacts if one["name"] != report_file]
+            event({"written": {"accuracy": accuracy, "artifacts": written}})
+            formats = self.check(request, learned)
+            steps.done("check", 99)
         report = {
             "format": 1,
             "stage": request.stage,
@@ -114,9 +144,7 @@ class Train:
         }
         if learned.better:
             text = json.dumps(report, ensure_ascii=False, indent=1)
-            (request.out / "report.json").write_text(text, encoding="utf-8")
-        names = export.artifact_types.items() if learned.better else ()
-        artifacts = [{"name": name, "type": kind} for name, kind in names]
+            (request.out / report_file).write_text(text, encoding="utf-8")
         return {"accuracy": report["accuracy"]["value"], "artifacts": artifacts, "report": report}
 
     def learn_head(self, request: Request, steps: "Steps") -> "Learned":
@@ -186,8 +214,8 @@ class Train:
             evaluation, Head(weight, bias).cooled(temperature), network, prototypes, better, {"fineTune": told}
         )
 
-    def write(self, request: Request, learned: "Learned", steps: "Steps") -> dict:
-        """The files, and how much each differs from the trainer."""
+    def write(self, request: Request, learned: "Learned") -> None:
+        """All files but the report."""
         backbone, classes, out, head = request.backbone, request.classes, request.out, learned.head
         tuned = request.stage == "fine-tune"
         if tuned:
@@ -198,31 +226,36 @@ class Train:
         else:
             graph = export.backbone_graph(self.cache, backbone)
         export.write_checkpoint(out / "model.pt", backbone, learned.network, head, classes)
-        write_program(out / "model.pt2", self.program(backbone), learned.network, head, classes)
+        program = out / "model.pt2", self.program(backbone), learned.network, head, classes
+        if tuned:
+            write_program(*program)
+        else:
+            self.program_files.write(backbone.name, *program)
         export.write_onnx(out / "model.onnx", graph, backbone, head, learned.prototypes, classes)
         export.write_labels(out / "labels.txt", classes)
-        steps.done("export", 80)
+
+    def check(self, request: Request, learned: "Learned") -> dict:
+        """Runs each file on some of the learner's pictures, from their pixels: how much it differs from the trainer."""
+        backbone, out = request.backbone, request.out
         pixels = [open_picture(path, 1_000_000_000).pixels for _, path in request.check]
-        if tuned:
+        if not pixels:
+            return {}
+        if request.stage == "fine-tune":
             whole = FromPixels(learned.network, backbone.side, backbone.mean, backbone.scale)
             with torch.inference_mode():
                 embeddings = [whole.embed(torch.from_numpy(one.copy())[None])[0].double().numpy() for one in pixels]
         else:
             embeddings = [request.embeddings[row] for row, _ in request.check]
-        formats = self.check(list(zip(pixels, embeddings, strict=True)), head, out)
-        steps.done("check", 99)
-        return formats
-
-    def check(self, pictures: list[tuple[np.ndarray, np.ndarray]], head: Head, out: Path) -> dict:
-        """Runs each file on some of the learner's pictures, from their pixels."""
-        if not pictures:
-            return {}
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt"),
             "model.pt2": self.checked.open(out / "model.pt2"),
             "model.onnx": export.open_onnx(out / "model.onnx"),
         }
-        return {name: {"maxDifference": export.largest_difference(run, head, pictures)} for name, run in runs.items()}
+        pictures = list(zip(pixels, embeddings, strict=True))
+        return {
+            name: {"maxDifference": export.largest_difference(run, learned.head, pictures)}
+            for name, run in runs.items()
+        }
 
 
 @dataclass

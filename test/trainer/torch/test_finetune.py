@@ -15,7 +15,7 @@ from trainer.torch.familiarity import find_prototypes
 from trainer.torch.finetune import FineTune, Sides, divide, read_pictures, vary
 from trainer.torch.head import fit, softmax
 from trainer.torch.request import read
-from trainer.torch.train import Learned, Steps, Train
+from trainer.torch.train import Learned, Train
 
 lite0 = registry["efficientnet-lite0"]
 
@@ -140,7 +140,9 @@ def test_files_of_a_tuned_network_say_what_it_says(cache, training, pictures):
     head = fit(request.embeddings, pictures.labels, 3, 0.01)
     evaluation = evaluate(request.embeddings, request.labels, 3, 0)
     prototypes = find_prototypes(request.embeddings, request.labels, 3)
-    formats = train.write(request, Learned(evaluation, head, tuning.averaged, prototypes), Steps(lambda event: None))
+    learned = Learned(evaluation, head, tuning.averaged, prototypes)
+    train.write(request, learned)
+    formats = train.check(request, learned)
     assert formats.keys() == {"model.pt", "model.pt2", "model.onnx"}
     for name, one in formats.items():
         assert 0 < one["maxDifference"] < 2e-3, name
