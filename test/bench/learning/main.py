@@ -35,7 +35,7 @@ def main() -> None:
     options = read_options()
     with tempfile.TemporaryDirectory() as folder:
         sets = read_sets(options.data) if options.data else [draw_set(Path(folder) / "drawn shapes")]
-        bench = Workbench(options.cache, options.threads, choose_device(options.device))
+        bench = Workbench(options.cache, options.threads, choose_device(options.device), options.tune_seconds)
         others = sorted(options.others.rglob("*.*")) if options.others else []
         others = [path for path in others if path in pictures_in(path.parent)][: options.most_others]
         done = [json.loads(line) for line in options.keep.read_text().splitlines()] if options.keep.exists() else []
@@ -68,6 +68,7 @@ def read_options() -> argparse.Namespace:
     options.add_argument("--cache", type=Path, default=root / ".data/models")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    options.add_argument("--tune-seconds", type=float, default=300, help="the most that tuned learns")
     options.add_argument("--no-throughput", action="store_true")
     return options.parse_args()
 

@@ -1,11 +1,14 @@
 """The protocol of the Python child, which trainer/torch.ts relies on."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from child import Child, root
 from drawing import draw, save
@@ -149,3 +152,25 @@ def test_sigterm_ends_it(cache):
 def test_ctrl_c_is_the_parent_s_to_answer(ingest, tmp_path):
     ingest.process.send_signal(signal.SIGINT)
     assert "embedding" in ingest.ingest([save(draw("discs", 1), tmp_path / "good.jpg")])[0]
+
+
+def test_run_after_run_a_warm_child_does_not_grow(cache, training, pictures):
+    """Projects of other numbers of classes in turns. LONG_RUNS=100 shows that many."""
+    runs = int(os.environ.get("LONG_RUNS", 24))
+    sizes = []
+    with Child("train", cache) as child:
+        for run in range(runs):
+            classes = 2 + run % 2
+            rows = [row for row, label in enumerate(pictures.labels) if label < classes]
+            params = training(seed=run, classes=["brick", "grass", "sky"][:classes])
+            params["images"] = [params["images"][row] for row in rows]
+            params["check"] = [one for one in params["check"] if one["row"] in rows]
+            pictures.embeddings[rows].astype("<f4").tofile(params["embeddings"])
+            answer, _ = child.ask("train", params)
+            assert "result" in answer, answer
+            shutil.rmtree(params["out"])
+            sizes.append(child.memory("VmRSS"))
+    # After a quarter of them all that is kept on purpose is there.
+    before, after = (np.median(some) for some in (sizes[runs // 4 : runs // 2], sizes[-runs // 4 :]))
+    print(f"{runs} runs: {before / 2**20:.0f} MiB after a third, {after / 2**20:.0f} MiB in the end")
+    assert after < 1.05 * before
