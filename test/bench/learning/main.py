@@ -7,7 +7,8 @@ pictures of each class are chosen by a seed, learned, and what was learned is as
 Seconds are the processor's (all threads; a busy machine changes them little), from files to what can classify, with libraries
 imported and pretrained networks at hand. With ``--keep`` every
 measurement is a line of JSON in FILE, and what it holds already is not measured again: slow methods can be measured apart.
-``--others DIR`` holds pictures of other things: how many of them a model answers with "I don't know".
+``--others DIR`` holds pictures of other things: how many of them a model answers with "I don't know". ``--picture FILE`` draws
+the table of accuracies (SVG).
 """
 
 import argparse
@@ -24,6 +25,7 @@ sys.path.insert(0, str(root))
 
 from data import PictureSet, draw_set, pictures_in, read_sets  # noqa: E402
 from methods import Workbench, learn  # noqa: E402
+from picture import accuracy_picture  # noqa: E402
 from tables import accuracy_table, stated_table, throughput_table, unknown_table  # noqa: E402
 from throughput import measure_throughput  # noqa: E402
 
@@ -45,6 +47,8 @@ def main() -> None:
                 keep.write(json.dumps(one) + "\n")
                 keep.flush()
         print(accuracy_table(done))
+        if options.picture:
+            options.picture.write_text(accuracy_picture(done), encoding="utf-8")
         print(stated_table(done))
         print(unknown_table(done))
         if not options.no_throughput:
@@ -68,6 +72,7 @@ def read_options() -> argparse.Namespace:
     options.add_argument("--cache", type=Path, default=root / ".data/models")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    options.add_argument("--picture", type=Path)
     options.add_argument("--tune-seconds", type=float, default=300, help="the most that tuned learns")
     options.add_argument("--no-throughput", action="store_true")
     return options.parse_args()

@@ -2,7 +2,7 @@
 
 ``origin``      ResNet-50 from nothing, 5 epochs, batches of 4, Adam at 1e-3: what a first lesson on networks does.
 ``fine-tune``   the pretrained network with a new last layer, all of it trained as PyTorch's transfer learning tutorial does
-                (SGD at 1e-3 with momentum 0.9, batches of 4, random crops and mirrored), 5 epochs.
+                (SGD at 1e-3 with momentum 0.9, batches of 4, random crops and mirrored), its 25 epochs.
 ``probe``       logistic regression (L2 of 1, as scikit-learn's default) on the network's features, by PyTorch.
 ``ours``        the trainer's own requests, ``ingest`` and ``train``, and the model.onnx that they write.
 ``ours:NAME``   the same with backbone NAME.
@@ -52,7 +52,6 @@ class Workbench:
     threads: int
     device: str
     tune_seconds: float
-    epochs: int = 5
     ingest: Ingest = field(init=False)
     train: Train = field(init=False)
 
@@ -85,7 +84,7 @@ def origin(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify
     def prepare(images: torch.Tensor) -> torch.Tensor:
         return (images.float() - usual_mean) / usual_deviation
 
-    return train_network(bench, network, optimizer, pictures, prepare, prepare)
+    return train_network(bench, network, optimizer, pictures, prepare, prepare, epochs=5)
 
 
 def fine_tune(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
@@ -98,7 +97,7 @@ def fine_tune(bench: Workbench, pictures: Labelled, classes: list[str]) -> Class
     def vary(images: torch.Tensor) -> torch.Tensor:
         return prepare(torch.stack([crop(image) for image in images]))
 
-    return train_network(bench, network, optimizer, pictures, vary, prepare)
+    return train_network(bench, network, optimizer, pictures, vary, prepare, epochs=25)
 
 
 def crop(image: torch.Tensor) -> torch.Tensor:
@@ -111,11 +110,11 @@ def crop(image: torch.Tensor) -> torch.Tensor:
     return part.flip(2) if torch.rand(()) < 0.5 else part
 
 
-def train_network(bench: Workbench, network, optimizer, pictures: Labelled, vary, prepare) -> Classify:
+def train_network(bench: Workbench, network, optimizer, pictures: Labelled, vary, prepare, epochs: int) -> Classify:
     images = torch.stack([read(path) for path, _ in pictures])
     labels = torch.tensor([label for _, label in pictures])
     network.train()
-    for _ in range(bench.epochs):
+    for _ in range(epochs):
         for some in torch.randperm(len(labels)).split(4):
             if len(some) < 2:
                 continue  # Batch normalisation needs two.
