@@ -64,7 +64,7 @@ def read_options() -> argparse.Namespace:
     options.add_argument("--data", type=Path, help="a folder of classes, or several such folders")
     options.add_argument("--others", type=Path, help="pictures of other things, in any folders")
     options.add_argument("--most-others", type=int, default=200)
-    options.add_argument("--methods", type=listed, default=["origin", "fine-tune", "probe", "ours"])
+    options.add_argument("--methods", type=listed, default=["probe", "ours"], help="origin and fine-tune take hours")
     options.add_argument("--sizes", type=listed, default=["10", "25", "50", "100"], help="pictures of each class")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--test", type=int, default=100, help="most test pictures of each class")

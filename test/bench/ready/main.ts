@@ -4,13 +4,14 @@
  *     npm run bench -- ready [--data DIR] [--pictures 100] [--more 5] [--rounds 5]
  *
  * `--data` holds a folder of pictures for each of two classes; without it they are drawn. Seconds are medians of the rounds, each
- * a new project; the settle time, which a worker waits for more pictures, is told apart. The physical limit that the whole is
- * compared to is the network alone: so many pictures at the rate of the bare loop (`npm run bench -- learning`).
+ * a new project; the settle time, which a worker waits for more pictures, is left out. What they are compared to is the limit
+ * of the machine: the network alone for as many pictures, on as many threads, measured right before.
  */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Project } from '#shared/words.ts';
 import { startLocal } from '../../../infra/local/start.ts';
 import { createLearner, type File, type Learner } from '../../support/learner.ts';
@@ -27,6 +28,10 @@ const { values: options } = parseArgs({
 const [first, more, rounds] = [options.pictures, options.more, options.rounds].map(Number) as [number, number, number];
 const settleSeconds = 3;
 
+/** Of the default backbone, prepared by the first start. */
+const side = 224;
+const whole = 'last upload to ready, settle time aside';
+
 type Parts = Record<string, number>;
 
 const classes = await read(options.data, Math.ceil((first + more) / 2));
@@ -39,25 +44,43 @@ const local = await startLocal({
 try {
   // The first project of a warm worker is still its first.
   await round(-1);
-  const measured: { whole: Parts; again: Parts }[] = [];
+  const measured: { first: Parts; more: Parts }[] = [];
   for (let at = 0; at < rounds; at++) measured.push(await round(at));
-  print(
-    `${first} pictures`,
-    measured.map(({ whole }) => whole),
-  );
-  print(
-    `${more} more`,
-    measured.map(({ again }) => again),
-  );
+  const alone = await networkAlone(local.environment.MODEL_CACHE!);
+  const firsts = measured.map((one) => one.first);
+  const mores = measured.map((one) => one.more);
+  print(`${first} pictures`, firsts, first * alone);
+  print(`${more} more`, mores, more * alone);
 } finally {
   await local.stop();
   await rm(data, { recursive: true, force: true });
 }
 
-async function round(at: number): Promise<{ whole: Parts; again: Parts }> {
+async function round(at: number): Promise<{ first: Parts; more: Parts }> {
   const learner = await createLearner(local.studioUrl, `Round ${at}`, Object.keys(classes));
-  const whole = await uploadAndWait(learner, 0, first);
-  return { whole, again: await uploadAndWait(learner, first, first + more) };
+  return {
+    first: await uploadAndWait(learner, 0, first),
+    more: await uploadAndWait(learner, first, first + more),
+  };
+}
+
+/** Seconds of the network for a picture, two of them at a time. */
+async function networkAlone(cache: string): Promise<number> {
+  const file = (await readdir(cache))
+    .filter((name) => /^efficientnet-lite0-[^l].*\.embed\.onnx$/.test(name))
+    .sort()
+    .at(-1)!;
+  const open = () => InferenceSession.create(join(cache, file), { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const sessions = await Promise.all([open(), open()]);
+  const prepared = new Tensor('float32', new Float32Array(3 * side * side), [1, 3, side, side]);
+  const pictures = 60;
+  const work = async (session: InferenceSession, count: number) => {
+    for (let one = 0; one < count; one++) await session.run({ prepared });
+  };
+  await Promise.all(sessions.map((session) => work(session, 5)));
+  const began = performance.now();
+  await Promise.all(sessions.map((session) => work(session, pictures / 2)));
+  return (performance.now() - began) / 1000 / pictures;
 }
 
 /** Uploads the pictures from number `from` on, and gives the seconds from the last of them to a model that knows them all. */
@@ -87,11 +110,7 @@ async function uploadAndWait(learner: Learner, from: number, to: number): Promis
     ['queue', 'embed', 'download', 'learn', 'store'].map((part) => [part, seconds[part] ?? 0]),
   );
   const sum = Object.values(known).reduce((one, other) => one + other, 0);
-  return {
-    'last upload to ready, settle time aside': all - settleSeconds,
-    ingest: all - settleSeconds - sum,
-    ...known,
-  };
+  return { [whole]: all - settleSeconds, ingest: all - settleSeconds - sum, ...known };
 }
 
 async function read(folder: string | undefined, each: number): Promise<Record<string, File[]>> {
@@ -113,24 +132,25 @@ async function readFolder(folder: string, each: number): Promise<File[]> {
   );
 }
 
-const drawSome = (kind: (typeof kinds)[number], each: number): Promise<File[]> =>
-  Promise.all(
-    Array.from({ length: each }, async (_, seed) => ({
-      name: `${kind} ${seed}.jpg`,
-      type: 'image/jpeg',
-      data: await draw(kind, seed),
-    })),
-  );
+async function drawSome(kind: (typeof kinds)[number], each: number): Promise<File[]> {
+  const drawOne = async (seed: number) => ({
+    name: `${kind} ${seed}.jpg`,
+    type: 'image/jpeg',
+    data: await draw(kind, seed),
+  });
+  return await Promise.all(Array.from({ length: each }, (_, seed) => drawOne(seed)));
+}
 
-function print(what: string, measured: Parts[]): void {
-  console.log(`| ${what} | seconds (median) | of the whole |\n| --- | --- | --- |`);
+/** @param limit seconds that the network alone takes for these pictures. */
+function print(what: string, measured: Parts[], limit: number): void {
   const median = (part: string) => {
     const sorted = measured.map((one) => one[part]!).sort((one, other) => one - other);
     return sorted[Math.floor(sorted.length / 2)]!;
   };
-  const parts = Object.keys(measured[0]!);
-  for (const part of parts) {
-    console.log(`| ${part} | ${median(part).toFixed(2)} | ${Math.round((100 * median(part)) / median(parts[0]!))}% |`);
+  const rows = Object.keys(measured[0]!).map((part) => [part, median(part)] as const);
+  console.log(`| ${what} | seconds (median of ${measured.length}) | of the network alone |\n| --- | --- | --- |`);
+  for (const [part, seconds] of [...rows, ['the network alone', limit] as const]) {
+    console.log(`| ${part} | ${seconds.toFixed(2)} | ${(seconds / limit).toFixed(1)} x |`);
   }
   console.log('');
 }
