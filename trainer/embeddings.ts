@@ -17,7 +17,8 @@ export interface EmbeddingStore {
 
 /**
  * @param folder for the originals that have to be embedded first.
- * @returns one float32 vector for each of `images`: those of the dataset, in its order, whose original is still there.
+ * @returns one float32 vector for each of `images`: those of the dataset, in its order, whose original is still there; and the
+ *   seconds that all of these took, whenever and wherever that was.
  */
 export async function readEmbeddings(
   store: EmbeddingStore,
@@ -25,22 +26,29 @@ export async function readEmbeddings(
   dataset: Dataset,
   folder: string,
   signal: AbortSignal,
-): Promise<{ images: Dataset['images']; vectors: Uint8Array[] }> {
+): Promise<{ images: Dataset['images']; vectors: Uint8Array[]; seconds: number }> {
   const { db } = store.postgres;
   const kept = await db
-    .select({ imageId: embeddings.imageId, vector: embeddings.vector })
+    .select({ imageId: embeddings.imageId, vector: embeddings.vector, seconds: embeddings.seconds })
     .from(embeddings)
     .innerJoin(images, eq(images.id, embeddings.imageId))
     .where(and(eq(images.projectId, projectId), eq(embeddings.backbone, backbone)));
-  const vectors = new Map(kept.map(({ imageId, vector }) => [imageId, vector]));
-  const missing = dataset.images.filter(({ id }) => !vectors.has(id));
+  const known = new Map(kept.map(({ imageId, ...embedding }) => [imageId, embedding]));
+  const missing = dataset.images.filter(({ id }) => !known.has(id));
   for (let at = 0; at < missing.length; at += picturesPerRequest) {
     signal.throwIfAborted();
     const some = missing.slice(at, at + picturesPerRequest);
-    for (const [id, vector] of await embed(store, projectId, backbone, some, folder, signal)) vectors.set(id, vector);
+    for (const { imageId, ...embedding } of await embed(store, projectId, backbone, some, folder, signal)) {
+      known.set(imageId, embedding);
+    }
   }
-  const there = dataset.images.filter(({ id }) => vectors.has(id));
-  return { images: there, vectors: there.map(({ id }) => vectors.get(id)!) };
+  const there = dataset.images.filter(({ id }) => known.has(id));
+  const used = there.map(({ id }) => known.get(id)!);
+  return {
+    images: there,
+    vectors: used.map(({ vector }) => vector),
+    seconds: used.reduce((sum, { seconds }) => sum + seconds, 0),
+  };
 }
 
 async function embed(
@@ -50,7 +58,7 @@ async function embed(
   some: Dataset['images'],
   folder: string,
   signal: AbortSignal,
-): Promise<[string, Uint8Array][]> {
+): Promise<{ imageId: string; vector: Uint8Array; seconds: number }[]> {
   const files = await Promise.all(
     some.map(async ({ id, uploadClassId, etag }) => {
       const path = join(folder, id);
@@ -61,7 +69,7 @@ async function embed(
   const seen = await pictures.see(backbone, files);
   const embedded = files.flatMap(({ id }, index) => {
     const one = seen[index]!;
-    return 'embedding' in one ? [{ imageId: id, backbone, vector: one.embedding }] : [];
+    return 'embedding' in one ? [{ imageId: id, backbone, vector: one.embedding, seconds: one.seconds }] : [];
   });
   if (embedded.length > 0) {
     // An image that its learner deleted meanwhile takes no embedding: only those still there are written.
@@ -77,5 +85,5 @@ async function embed(
       if (values.length > 0) await transaction.insert(embeddings).values(values).onConflictDoNothing();
     });
   }
-  return embedded.map(({ imageId, vector }) => [imageId, vector]);
+  return embedded;
 }

@@ -145,8 +145,9 @@ export function createIngest({
           .returning({ id: images.id });
         if (changed.length > 0) {
           if ('embedding' in seen) {
-            const vector = { imageId, backbone: defaultBackbone, vector: seen.embedding };
-            await transaction.insert(embeddings).values(vector).onConflictDoNothing();
+            const { embedding: vector, seconds } = seen;
+            const values = { imageId, backbone: defaultBackbone, vector, seconds };
+            await transaction.insert(embeddings).values(values).onConflictDoNothing();
           }
           recorded.push(outcome);
         }

@@ -13,6 +13,8 @@ export interface Embedded {
   type: string;
   /** float32, little endian. */
   embedding: Buffer;
+  /** That it took. */
+  seconds: number;
 }
 
 /** What was seen in a picture, or why it is not taken. */

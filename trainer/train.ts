@@ -97,7 +97,8 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
     if (dataset.classes.length < 2) throw new TorchError('too-few-images', 'Fewer than two classes have two pictures.');
     const embeddings = join(scratch, 'embeddings.f32');
     const clock = stopwatch({ queue: lease.waited });
-    const { images, vectors } = await readEmbeddings(training, lease, dataset, scratch, signal);
+    const { images, vectors, seconds } = await readEmbeddings(training, lease, dataset, scratch, signal);
+    clock.seconds.ingest = Math.round(seconds * 1000) / 1000;
     clock.lap('embed');
     const check = await downloadSome(bucket, lease.projectId, images, scratch, signal);
     await pipeline(Readable.from(vectors), createWriteStream(embeddings));

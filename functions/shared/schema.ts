@@ -113,6 +113,8 @@ export const embeddings = pgTable(
     backbone: text('backbone').notNull(),
     /** float32, little endian. */
     vector: bytea('vector').notNull(),
+    /** Of a worker, for this picture: decoded, made a thumbnail of, embedded. */
+    seconds: doublePrecision('seconds').notNull().default(0),
   },
   (table) => [primaryKey({ columns: [table.imageId, table.backbone] })],
 );

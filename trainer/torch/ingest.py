@@ -1,7 +1,7 @@
 """The request ``ingest``: pictures in files -> thumbnails and embeddings, or why a picture is not taken.
 
 params ``{"backbone", "images": [{"path", "thumbnail": path or null}], "limits": {"pixels"}}``; an event for each image in any
-order: ``{"image": index, "width", "height", "type", "embedding"}`` (base64 of float32, little endian) or
+order: ``{"image": index, "width", "height", "type", "embedding", "seconds"}`` (base64 of float32, little endian) or
 ``{"image": index, "reason": {"code", "params", "message"}}``; result ``{"seconds": {"decode", "embed"}}``, summed over threads.
 """
 
@@ -47,8 +47,9 @@ class Ingest:
             height, width, _ = picture.pixels.shape
             facts = {"image": index, "width": width, "height": height, "type": picture.type}
             prepared = embedder.prepare(picture.pixels)
+            facts["seconds"] = time.perf_counter() - began
             with lock:
-                seconds["decode"] += time.perf_counter() - began
+                seconds["decode"] += facts["seconds"]
                 waiting.append((facts, prepared))
                 if len(waiting) < embedder.batch_size:
                     return []
@@ -59,9 +60,12 @@ class Ingest:
         def embed(batch: list[tuple[Event, np.ndarray]]) -> list[Event]:
             began = time.perf_counter()
             vectors = embedder.embed([prepared for _, prepared in batch])
+            took = time.perf_counter() - began
             with lock:
-                seconds["embed"] += time.perf_counter() - began
-            return [facts | {"embedding": encode(vector)} for (facts, _), vector in zip(batch, vectors, strict=True)]
+                seconds["embed"] += took
+            for (facts, _), vector in zip(batch, vectors, strict=True):
+                facts |= {"embedding": encode(vector), "seconds": round(facts["seconds"] + took / len(batch), 4)}
+            return [facts for facts, _ in batch]
 
         pool = ThreadPoolExecutor(self.threads)
         try:

@@ -25,7 +25,8 @@ The report (``report.json``):
     next: {code, params}, what would help most: see report.py
     certificate: {images, formats: {name: {maxDifference}}}, each file against the trainer on the learner's own pictures
     seconds: {fit, evaluate, export, check}, and {read, tune} of a fine-tuning; the run's own report adds {queue (due or queued
-        until a worker took it), embed (of what was not cached), download, learn (all that is done here), store}
+        until a worker took it), ingest (of all its pictures, when they came in: decoded, embedded), embed (now, of what was not
+        cached), download, learn (all that is done here), store (after that)}
     fineTune (of that stage): {better, images: {learn, stop, judge}, head: {loss, accuracy}, network: {loss, accuracy}, both
         on the judging pictures; epochs, bestEpoch, batch, resumed, seconds, device, precision, curve: [{epoch, seconds,
         learned (mean loss), loss, accuracy}], of the pictures that say when to stop}

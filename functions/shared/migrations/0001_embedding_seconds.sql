@@ -1,0 +1,1 @@
+ALTER TABLE "embeddings" ADD COLUMN "seconds" double precision DEFAULT 0 NOT NULL;
