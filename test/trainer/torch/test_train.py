@@ -32,11 +32,21 @@ def pixels_of(path: Path) -> np.ndarray:
 
 def test_progress_rises_through_all_steps(trained):
     _, events, _ = trained
-    percents = [event["percent"] for event in events]
+    steps = [event for event in events if "written" not in event]
+    percents = [event["percent"] for event in steps]
     assert percents == sorted(percents)
     assert all(0 <= percent <= 100 for percent in percents)
-    assert {event["step"] for event in events} == {"fit", "evaluate", "export", "check"}
-    assert all(event["secondsLeft"] is None or event["secondsLeft"] >= 0 for event in events)
+    assert {event["step"] for event in steps} == {"fit", "evaluate", "export", "check"}
+    assert all(event["secondsLeft"] is None or event["secondsLeft"] >= 0 for event in steps)
+
+
+def test_the_files_are_told_once_before_they_are_checked(trained):
+    result, events, _ = trained
+    (at,) = [index for index, event in enumerate(events) if "written" in event]
+    assert "check" not in [event["step"] for event in events[:at]]
+    written = events[at]["written"]
+    assert written["accuracy"] == result["accuracy"]
+    assert written["artifacts"] == [one for one in result["artifacts"] if one["name"] != "report.json"]
 
 
 def test_the_artifacts_are_the_files(trained):
