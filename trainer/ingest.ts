@@ -12,7 +12,7 @@ import type { Queues } from '#shared/queues.ts';
 import { announceRevision, raiseRevision } from '#shared/revisions.ts';
 import { embeddings, images, projects } from '#shared/schema.ts';
 import type { SettingsOf } from '#shared/settings.ts';
-import { type Detail, defaultBackbone } from '#shared/words.ts';
+import type { Detail } from '#shared/words.ts';
 import { createBatcher } from './batch.ts';
 import { type Pictures, picturesPerRequest, type Seen } from './pictures.ts';
 
@@ -21,7 +21,7 @@ interface Ingesting {
   bucket: Bucket;
   queues: Queues;
   pictures: Pictures;
-  settings: SettingsOf<'SETTLE_SECONDS' | 'IMAGE_BYTES' | 'SCRATCH'>;
+  settings: SettingsOf<'BACKBONES' | 'SETTLE_SECONDS' | 'IMAGE_BYTES' | 'SCRATCH'>;
   log: Log;
 }
 
@@ -43,10 +43,11 @@ export function createIngest({
   settings,
   log,
 }: Ingesting): (body: string) => Promise<void> {
+  const [backbone] = settings.BACKBONES;
   const see = createBatcher({
     size: picturesPerRequest,
     waitMilliseconds: 20,
-    work: (files: { path: string; thumbnail: string }[]) => pictures.see(defaultBackbone, files),
+    work: (files: { path: string; thumbnail: string }[]) => pictures.see(backbone, files),
   });
   // Many images at once are one change of their project: one revision, one training message.
   const record = createBatcher({ size: 200, waitMilliseconds: 50, work: recordAll });
@@ -146,7 +147,7 @@ export function createIngest({
         if (changed.length > 0) {
           if ('embedding' in seen) {
             const { embedding: vector, seconds } = seen;
-            const values = { imageId, backbone: defaultBackbone, vector, seconds };
+            const values = { imageId, backbone, vector, seconds };
             await transaction.insert(embeddings).values(values).onConflictDoNothing();
           }
           recorded.push(outcome);

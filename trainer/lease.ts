@@ -3,10 +3,11 @@
  * changes nothing that its successor owns.
  */
 import { and, asc, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import { chosenBackbone } from '#shared/chosen-backbone.ts';
 import { type Database, databaseTime, type Queries, secondsFromNow } from '#shared/database.ts';
 import { projects, runs } from '#shared/schema.ts';
 import type { SettingsOf } from '#shared/settings.ts';
-import { type Detail, defaultBackbone, type Stage } from '#shared/words.ts';
+import type { Detail, Stage } from '#shared/words.ts';
 import { canTrain } from './dataset.ts';
 
 /** This worker is no longer the one: the run was cancelled, taken over, or its project is gone. */
@@ -32,7 +33,7 @@ export type Taken =
   | { kind: 'early'; seconds: number }
   | { kind: 'nothing' };
 
-type LeaseSettings = SettingsOf<'LEASE_SECONDS' | 'DIRTY_SECONDS'>;
+type LeaseSettings = SettingsOf<'BACKBONES' | 'LEASE_SECONDS' | 'DIRTY_SECONDS'>;
 
 /** Real failures after which a run is given up. */
 const mostFailures = 3;
@@ -99,7 +100,7 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
             automatic: true,
             attempt: 1,
             stage: 'head',
-            backbone: await lastBackbone(transaction, projectId),
+            backbone: await chosenBackbone(transaction, projectId, settings.BACKBONES),
           })
           // The revision had its one automatic run already.
           .onConflictDoNothing()
@@ -109,17 +110,6 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
     const waited = Math.max(0, waiting ? waiting.waited : -(project.seconds ?? 0));
     return { kind: 'taken', lease: { runId, projectId, attempt, revision, stage, backbone, waited } };
   });
-}
-
-/** What a learner once chose for a project stays its choice. */
-async function lastBackbone(queries: Queries, projectId: string): Promise<string> {
-  const [last] = await queries
-    .select({ backbone: runs.backbone })
-    .from(runs)
-    .where(and(eq(runs.projectId, projectId), eq(runs.automatic, false), eq(runs.stage, 'head')))
-    .orderBy(sql`${runs.createdAt} desc`)
-    .limit(1);
-  return last?.backbone ?? defaultBackbone;
 }
 
 /** Holds for writes of the worker that has the lease, and for no other. */

@@ -24,6 +24,7 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
     python: settings.PYTHON,
     root: fileURLToPath(new URL('..', import.meta.url)),
     threads: settings.THREADS,
+    backbones: settings.BACKBONES,
     cache: settings.MODEL_CACHE,
     device: settings.DEVICE,
     gpuMemory: settings.GPU_MEMORY,

@@ -25,6 +25,8 @@ export class ChildDied extends Error {}
 export interface Hello {
   device: 'cpu' | 'cuda';
   backbones: string[];
+  /** Of the weights of each. */
+  licenses: Record<string, string>;
   versions: Record<string, string>;
 }
 
@@ -60,6 +62,8 @@ interface Options {
   root: string;
   role: 'ingest' | 'train';
   threads: number;
+  /** Made ready before it greets; the first is the default. Those that are bundled, where none are named. */
+  backbones?: readonly string[];
   /** Folder of prepared backbones. */
   cache: string;
   device: string;
@@ -68,7 +72,17 @@ interface Options {
   log: Log;
 }
 
-export function createTorch({ python, root, role, threads, cache, device, gpuMemory = 1, log }: Options): Torch {
+export function createTorch({
+  python,
+  root,
+  role,
+  threads,
+  cache,
+  device,
+  backbones,
+  gpuMemory = 1,
+  log,
+}: Options): Torch {
   const pending = new Map<number, Pending>();
   let requests = 0;
   let child: Child | undefined;
@@ -77,6 +91,7 @@ export function createTorch({ python, root, role, threads, cache, device, gpuMem
   function open(): Child {
     const settings = ['--role', role, '--threads', String(threads), '--cache', cache, '--device', device];
     settings.push('--gpu-memory', String(gpuMemory));
+    if (backbones) settings.push('--backbones', backbones.join(','));
     const process = spawn(python, ['-m', 'trainer.torch.serve', ...settings], { cwd: root, stdio: 'pipe' });
     const hello = Promise.withResolvers<Hello>();
     const stderr: string[] = [];

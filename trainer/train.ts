@@ -25,7 +25,7 @@ interface Training extends EmbeddingStore {
   postgres: Postgres;
   queues: Queues;
   torch: Torch;
-  settings: SettingsOf<'LEASE_SECONDS' | 'DIRTY_SECONDS' | 'FINE_TUNE_SECONDS' | 'SCRATCH'>;
+  settings: SettingsOf<'BACKBONES' | 'LEASE_SECONDS' | 'DIRTY_SECONDS' | 'FINE_TUNE_SECONDS' | 'SCRATCH'>;
   /** Aborted when the time to finish after SIGTERM is over: hand the run over. */
   handOver: AbortSignal;
   /** Aborted by SIGTERM itself: a fine-tuning, which takes long and has a checkpoint, is handed over at once. */

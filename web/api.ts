@@ -1,5 +1,5 @@
 /** The studio's API as the page calls it: JSON, the session's cookie, problems as errors. */
-import type { Detail, Image, Project, Run, Stage } from '#shared/words.ts';
+import type { Backbone, Detail, Image, Project, Run, Stage } from '#shared/words.ts';
 
 /** A refusal of the studio; `code` and `params` are for the strings, `message` for what they do not know. */
 export class ApiError extends Error {
@@ -25,8 +25,10 @@ export interface Upload {
   fields: Record<string, string>;
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const response = await fetch(`/api/projects${path}`, {
+const call = <T>(method: string, path: string, body?: unknown) => ask<T>(method, `/projects${path}`, body);
+
+async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const response = await fetch(`/api${path}`, {
     method,
     ...(body !== undefined && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
   }).catch((cause) => {
@@ -60,7 +62,8 @@ export const api = {
   askUploads: (id: string, classId: string, files: { name: string; type: string; bytes: number }[]) =>
     call<{ uploads: Upload[] }>('POST', `/${id}/classes/${classId}/uploads`, { files }).then(({ uploads }) => uploads),
   askUploadAgain: (id: string, imageId: string) => call<Upload>('POST', `/${id}/images/${imageId}/upload`),
-  train: (id: string, stage: Stage) => call<Run>('POST', `/${id}/runs`, { stage }),
+  backbones: () => ask<{ backbones: Backbone[] }>('GET', '/backbones').then(({ backbones }) => backbones),
+  train: (id: string, stage: Stage, backbone?: string) => call<Run>('POST', `/${id}/runs`, { stage, backbone }),
   run: (id: string, runId: string) => call<Run>('GET', `/${id}/runs/${runId}`),
   cancel: (id: string, runId: string) => call<Run>('DELETE', `/${id}/runs/${runId}`),
 };

@@ -180,7 +180,7 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
     closeBatch: (id: number) => set({ batches: view.batches.filter((batch) => batch.id !== id) }),
     moveImage: (imageId: string, classId: string) => inProject(({ id }) => api.moveImage(id, imageId, classId)),
     removeImage: (imageId: string) => inProject(({ id }) => api.removeImage(id, imageId)),
-    train: (stage: Stage = 'head') => inProject(({ id }) => api.train(id, stage)),
+    train: (stage: Stage = 'head', backbone?: string) => inProject(({ id }) => api.train(id, stage, backbone)),
     cancel: (runId: string) => inProject(({ id }) => api.cancel(id, runId)),
   };
 }

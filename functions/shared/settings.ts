@@ -3,6 +3,8 @@
  * with {@link readSettings}; the cluster's manifests and the README are checked against the same table.
  */
 
+import { bundledBackbones, parseBackbones } from './backbones.ts';
+
 interface Variable<T> {
   meaning: string;
   /** @throws with what was expected, as the rest of a sentence. */
@@ -105,6 +107,9 @@ export const variables = {
   RUNS_PER_HOUR: variable('trainings that one learner may ask for in an hour', number(1, 1_000_000), { default: '60' }),
   MODELS_PER_PROJECT: variable('models kept of one project, newest first', number(1, 1000), { default: '10' }),
 
+  BACKBONES: variable('backbones that learners can choose, the first being the default', parseBackbones, {
+    default: bundledBackbones.join(','),
+  }),
   PYTHON: variable('Python with the packages of trainer/torch', text, { default: '.venv/bin/python' }),
   MODEL_CACHE: variable('folder of prepared backbones', text, { default: '.data/models' }),
   SCRATCH: variable('folder for pictures and models under way', text, { default: '/tmp' }),
@@ -149,6 +154,7 @@ export const programs = {
     'PROJECTS_PER_HOUR',
     'WRONG_KEYS_PER_MINUTE',
     'RUNS_PER_HOUR',
+    'BACKBONES',
   ],
   export: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'WRONG_KEYS_PER_MINUTE'],
   predict: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'IMAGE_BYTES', 'IMAGE_PIXELS', 'WRONG_KEYS_PER_MINUTE'],
@@ -176,6 +182,7 @@ export const programs = {
     'DRAIN_SECONDS',
     'IMAGE_BYTES',
     'IMAGE_PIXELS',
+    'BACKBONES',
     'PYTHON',
     'MODEL_CACHE',
     'SCRATCH',

@@ -26,10 +26,16 @@ export type Stage = (typeof stages)[number];
 export const projectStatuses = ['collecting', 'training', 'waiting', 'failed', 'ready'] as const;
 export type ProjectStatus = (typeof projectStatuses)[number];
 
-/** The backbones that a worker brings along; the first is taken when nobody chooses. */
-export const backbones = ['efficientnet-lite0', 'efficientnet-lite2', 'efficientnet-lite0-lite2'] as const;
-export type Backbone = (typeof backbones)[number];
-export const defaultBackbone: Backbone = backbones[0];
+/** A backbone that a learner can choose. */
+export interface Backbone {
+  name: string;
+  /** Of a sentence that the page has for it, where it has one. */
+  words: string | null;
+  /** Of its weights, and about of each model's files; null where only the trainer knows. */
+  megabytes: number | null;
+  /** SPDX name of its weights' licence; null where only the trainer knows. */
+  license: string | null;
+}
 
 /** Something a learner reads: the page says `code` with `params` in its own language, other programs show `message`. */
 export interface Detail {
@@ -106,6 +112,7 @@ export interface Image {
 /** `report.json` of a model, as far as the page reads it; trainer/torch/train.py describes all of it. */
 export interface Report {
   format: 1;
+  backbone?: string;
   classes: { name: string; images: number; accuracy: number | null }[];
   /** Held-out: `low` to `high` is the 95 % interval. */
   accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };

@@ -5,6 +5,7 @@ import { health } from '#shared/health.ts';
 import { onError, onNotFound, Problem } from '#shared/problem.ts';
 import { cookieName, refuseForeignOrigins, requireProject } from './access.ts';
 import type { Env, Studio } from './api.ts';
+import { backboneRoutes } from './backbones.ts';
 import { classRoutes } from './classes.ts';
 import { imageRoutes } from './images.ts';
 import { modelRoutes } from './models.ts';
@@ -47,7 +48,15 @@ export function createStudio(studio: Studio, page: string) {
   });
   app.use('/api/projects/:projectId', requireProject(studio));
   app.use('/api/projects/:projectId/*', requireProject(studio));
-  for (const routes of [projectRoutes, classRoutes, uploadRoutes, imageRoutes, runRoutes, modelRoutes]) {
+  for (const routes of [
+    projectRoutes,
+    classRoutes,
+    uploadRoutes,
+    imageRoutes,
+    runRoutes,
+    modelRoutes,
+    backboneRoutes,
+  ]) {
     app.route('/', routes(studio));
   }
   const cookie = { type: 'apiKey', in: 'cookie', name: cookieName(studio.settings.STUDIO_URL) } as const;

@@ -1,9 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { and, desc, eq, sql } from 'drizzle-orm';
+import { chosenBackbone } from '#shared/chosen-backbone.ts';
 import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
 import { projects, runs } from '#shared/schema.ts';
-import { type Backbone, backbones, defaultBackbone, type Stage, stages } from '#shared/words.ts';
+import { type Stage, stages } from '#shared/words.ts';
 import {
   afterCommit,
   asId,
@@ -22,6 +23,7 @@ import { newRun, projectParams, run, runParams } from './schemas.ts';
 
 export function runRoutes(studio: Studio) {
   const { db, queues } = studio;
+  const backbones = studio.settings.BACKBONES;
   return createRoutes()
     .openapi(
       createRoute({
@@ -35,8 +37,7 @@ export function runRoutes(studio: Studio) {
         const { projectId } = context.var;
         const asked = context.req.valid('json');
         const stage = oneOf<Stage>('stage', stages, asked.stage ?? 'head');
-        const backbone =
-          asked.backbone === undefined ? undefined : oneOf<Backbone>('backbone', backbones, asked.backbone);
+        const backbone = asked.backbone === undefined ? undefined : oneOf('backbone', backbones, asked.backbone);
         await countTraining(studio, context, projectId);
         const queued = await db.transaction((transaction) => queueRun(transaction, projectId, stage, backbone));
         const message = queues.sendTraining({ projectId, runId: queued.id });
@@ -88,6 +89,21 @@ export function runRoutes(studio: Studio) {
       },
     );
 
+  /** A run that waits already for just this is the answer to asking again. */
+  async function queueRun(transaction: Queries, projectId: string, stage: Stage, asked: string | undefined) {
+    const own = eq(projects.id, projectId);
+    const [project] = await transaction.select({ revision: projects.revision }).from(projects).where(own).for('update');
+    const of = eq(runs.projectId, projectId);
+    const backbone = asked ?? (await chosenBackbone(transaction, projectId, backbones));
+    const same = and(of, eq(runs.state, 'queued'), eq(runs.stage, stage), eq(runs.backbone, backbone));
+    const [waiting] = await transaction.select().from(runs).where(same).limit(1);
+    if (waiting) return waiting;
+    const revision = project!.revision;
+    const values = { projectId, revision, automatic: false, stage, backbone, state: 'queued' as const };
+    const [made] = await transaction.insert(runs).values(values).returning();
+    return made!;
+  }
+
   async function find(projectId: string, runId: string) {
     const own = and(eq(runs.id, asId(runId, 'run')), eq(runs.projectId, projectId));
     const [found] = await db.select().from(runs).where(own);
@@ -100,26 +116,4 @@ function oneOf<T extends string>(what: string, known: readonly T[], asked: strin
   const found = known.find((one) => one === asked);
   if (!found) throw new Problem(422, `unknown-${what}`, `There is no ${what} ${asked}; there is ${known.join(', ')}.`);
   return found;
-}
-
-/** A run that waits already for just this is the answer to asking again. */
-async function queueRun(transaction: Queries, projectId: string, stage: Stage, asked: Backbone | undefined) {
-  const own = eq(projects.id, projectId);
-  const [project] = await transaction.select({ revision: projects.revision }).from(projects).where(own).for('update');
-  const of = eq(runs.projectId, projectId);
-  const newest = desc(runs.createdAt);
-  const chosen = await transaction
-    .select()
-    .from(runs)
-    .where(and(of, eq(runs.automatic, false), eq(runs.stage, 'head')))
-    .orderBy(newest)
-    .limit(1);
-  const backbone = asked ?? chosen[0]?.backbone ?? defaultBackbone;
-  const same = and(of, eq(runs.state, 'queued'), eq(runs.stage, stage), eq(runs.backbone, backbone));
-  const [waiting] = await transaction.select().from(runs).where(same).limit(1);
-  if (waiting) return waiting;
-  const revision = project!.revision;
-  const values = { projectId, revision, automatic: false, stage, backbone, state: 'queued' as const };
-  const [made] = await transaction.insert(runs).values(values).returning();
-  return made!;
 }

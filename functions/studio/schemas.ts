@@ -1,6 +1,6 @@
 /** What the API takes and gives; the OpenAPI document and the validation of requests come from here. */
 import { z } from '@hono/zod-openapi';
-import { backbones, imageStates, projectStatuses, runStates, stages } from '#shared/words.ts';
+import { imageStates, projectStatuses, runStates, stages } from '#shared/words.ts';
 
 /** Line ends, other control characters, and those that reverse what follows: no name needs them, and some deceive. */
 const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/u;
@@ -129,9 +129,17 @@ export const newUploads = z
   })
   .openapi('NewUploads');
 export const moving = z.object({ classId: id }).openapi('Moving');
+export const backbone = z
+  .object({
+    name: z.string(),
+    words: orNull(z.string()),
+    megabytes: orNull(z.number()),
+    license: orNull(z.string()).openapi({ description: 'An SPDX name; one with NC in it forbids commercial use' }),
+  })
+  .openapi('Backbone');
 export const newRun = z
   .object({ stage: z.string().optional(), backbone: z.string().optional() })
-  .openapi('NewRun', { description: `Stages: ${stages.join(', ')}. Backbones: ${backbones.join(', ')}.` });
+  .openapi('NewRun', { description: `Stages: ${stages.join(', ')}. Backbones: those of /api/backbones.` });
 export const imageQuery = z.object({
   class: z.string().optional(),
   state: z.enum(imageStates).optional(),

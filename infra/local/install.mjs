@@ -133,9 +133,11 @@ mkdirSync(models, { recursive: true });
 once(
   join(models, '.prepared'),
   digest([
+    'functions/shared/backbones.json',
     'trainer/torch/backbone.py',
     'trainer/torch/network.py',
     'trainer/torch/prepare.py',
+    'trainer/torch/weights.py',
     'trainer/torch/requirements.txt',
   ]),
   'Preparing the pretrained networks …',

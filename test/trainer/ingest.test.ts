@@ -28,7 +28,7 @@ beforeAll(async () => {
     bucket: aws.bucket,
     queues: aws.queues,
     pictures: createPictures(torch, { pixels: 25e6, log }),
-    settings: { SETTLE_SECONDS: 0, IMAGE_BYTES: 1_000_000, SCRATCH: tmpdir() },
+    settings: { BACKBONES: ['efficientnet-lite0'], SETTLE_SECONDS: 0, IMAGE_BYTES: 1_000_000, SCRATCH: tmpdir() },
     log,
   });
 });

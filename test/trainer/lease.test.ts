@@ -23,7 +23,8 @@ import { isWorthTuning, queueTuning } from '../../trainer/tuning.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 import { insertImage, insertProject, insertRun } from '../support/rows.ts';
 
-const settings = { LEASE_SECONDS: 20, DIRTY_SECONDS: 60 };
+const offered = ['efficientnet-lite0', 'efficientnet-lite2'] as const;
+const settings = { BACKBONES: offered, LEASE_SECONDS: 20, DIRTY_SECONDS: 60 };
 const nothing = { accuracy: 1, artifacts: [], report: { told: 'why' } as never };
 const one = { name: 'labels.txt', type: 'text/plain' };
 let postgres: TestDatabase;
@@ -111,6 +112,20 @@ describe('what a training message finds', () => {
       .returning();
     expect(await taken(projectId)).toMatchObject({ runId: run!.id, attempt: 1, backbone: 'efficientnet-lite2' });
   });
+});
+
+test.each([
+  ['efficientnet-lite2', 'efficientnet-lite2'],
+  ['efficientnet-lite2', 'timm/convnext_tiny.fb_in22k', 'efficientnet-lite2'],
+  ['dinov2-small', 'efficientnet-lite0'],
+])('what a learner chose (%s …) stays, as long as it is offered', async (...choices) => {
+  const expected = choices.pop();
+  const { projectId } = await dueProject();
+  for (const [age, backbone] of choices.toReversed().entries()) {
+    const run = await insertRun(postgres.db, projectId, 'succeeded', { automatic: false, backbone });
+    await postgres.db.execute(sql`update runs set created_at = now() - ${age} * interval '1 minute' where id = ${run}`);
+  }
+  expect(await taken(projectId)).toMatchObject({ stage: 'head', backbone: expected });
 });
 
 describe('fine-tuning', () => {

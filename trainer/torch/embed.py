@@ -24,7 +24,7 @@ class Embedder:
         self.prepare_session = session(graph_path(cache, backbone, "preprocess"))
         self.network: Callable[[np.ndarray], np.ndarray]
         if device == "cuda":
-            self.network = on_gpu(backbone)
+            self.network = on_gpu(backbone, cache)
         else:
             run = session(graph_path(cache, backbone, "embed"), arena=True).run
             self.network = lambda prepared: run(None, {"prepared": prepared})[0]
@@ -51,11 +51,11 @@ def session(path: Path, arena: bool = False) -> ort.InferenceSession:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def on_gpu(backbone: Backbone) -> Callable[[np.ndarray], np.ndarray]:
+def on_gpu(backbone: Backbone, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
     """The network on the GPU in mixed precision: bfloat16 where the card has it, float16 on a V100."""
     import torch
 
-    network = load_network(backbone).to("cuda", memory_format=torch.channels_last)
+    network = load_network(backbone, cache=cache).to("cuda", memory_format=torch.channels_last)
     precision = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
     def run(prepared: np.ndarray) -> np.ndarray:

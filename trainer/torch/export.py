@@ -72,9 +72,12 @@ def write_checkpoint(
 ) -> None:
     import torch
 
-    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("classifier")}
-    state["classifier.weight"] = torch.tensor(head.weight, dtype=torch.float32)
-    state["classifier.bias"] = torch.tensor(head.bias, dtype=torch.float32)
+    from .network import classifier_name
+
+    last = classifier_name(network)
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(f"{last}.")}
+    state[f"{last}.weight"] = torch.tensor(head.weight, dtype=torch.float32)
+    state[f"{last}.bias"] = torch.tensor(head.bias, dtype=torch.float32)
     checkpoint = {
         "format": 1,
         "backbone": {"name": backbone.name, "timm": timm_names(backbone), "license": backbone.license},
@@ -83,8 +86,8 @@ def write_checkpoint(
             "input": "uint8 RGB, the whole picture, upright",
             "size": [backbone.side, backbone.side],
             "resize": "bilinear, antialias, not cropped",
-            "mean": backbone.mean,
-            "scale": backbone.scale,
+            "mean": list(backbone.mean),
+            "scale": list(backbone.scale),
         },
         "state_dict": state,
     }
@@ -118,13 +121,19 @@ def open_checkpoint(path: Path):
     import torch
     from torch.nn.functional import interpolate
 
-    from .network import make_network
+    from .network import make_network, per_channel
 
     checkpoint = torch.load(path, weights_only=True)
     preprocessing = checkpoint["preprocessing"]
     names = checkpoint["backbone"]["timm"]
+    names = [names] if isinstance(names, str) else names
+    side, classes = preprocessing["size"][0], len(checkpoint["classes"])
     with torch.device("meta"):
-        network = make_network([names] if isinstance(names, str) else names, len(checkpoint["classes"]))
+        network = make_network(names, classes, side)
+    if any(name not in checkpoint["state_dict"] for name, _ in network.named_buffers()):
+        # Some compute a part of themselves from nothing but their size, and no file holds that.
+        network = make_network(names, classes, side)
+    mean, scale = (per_channel(preprocessing[name]) for name in ("mean", "scale"))
     network.load_state_dict(checkpoint["state_dict"], assign=True)
     network.eval()
 
@@ -132,7 +141,7 @@ def open_checkpoint(path: Path):
         planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
         resized = interpolate(planes, size=preprocessing["size"], mode="bilinear", antialias=True)
         with torch.inference_mode():
-            logits = network((resized - preprocessing["mean"]) / preprocessing["scale"])
+            logits = network((resized - mean) / scale)
             return logits.softmax(dim=1)[0].numpy()
 
     return run

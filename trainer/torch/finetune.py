@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from .backbone import Backbone, load_network
 from .errors import BadInput, OutOfMemory
 from .head import Head
 from .images import open_picture
-from .network import networks_of
+from .network import networks_of, per_channel
 
 # Pictures are kept a little larger than the network takes them: a part of one is still sharp.
 margin = 1.15
@@ -112,14 +113,24 @@ def plain(images: Tensor, side: int) -> Tensor:
 class FineTune:
     """One run: what is learned, by epochs, with a checkpoint after each."""
 
-    def __init__(self, backbone: Backbone, head: Head, images: Tensor, labels: np.ndarray, device: str, seed: int):
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        images: Tensor,
+        labels: np.ndarray,
+        device: str,
+        seed: int,
+        cache: Path | None = None,
+    ):
         self.backbone, self.images, self.device, self.seed = backbone, images, device, seed
         self.labels = torch.from_numpy(labels)
         classes = len(head.bias)
-        network = load_network(backbone, classes)
+        network = load_network(backbone, classes, cache)
         with torch.no_grad():
-            network.classifier.weight.copy_(torch.from_numpy(head.weight))
-            network.classifier.bias.copy_(torch.from_numpy(head.bias))
+            network.get_classifier().weight.copy_(torch.from_numpy(head.weight))
+            network.get_classifier().bias.copy_(torch.from_numpy(head.bias))
+        self.mean, self.scale = (per_channel(one) for one in (backbone.mean, backbone.scale))
         self.network = network.to(device, memory_format=torch.channels_last)
         self.averaged = deepcopy(self.network).requires_grad_(False)
         self.best = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
@@ -203,7 +214,8 @@ class FineTune:
         return float(torch.stack(losses).mean())
 
     def prepare(self, images: Tensor) -> Tensor:
-        return ((images - self.backbone.mean) / self.backbone.scale).contiguous(memory_format=torch.channels_last)
+        mean, scale = self.mean.to(images.device), self.scale.to(images.device)
+        return ((images - mean) / scale).contiguous(memory_format=torch.channels_last)
 
     def autocast(self):
         return torch.autocast(self.device, dtype=self.precision or torch.bfloat16, enabled=self.precision is not None)
@@ -280,12 +292,20 @@ def precision_of(device: str) -> torch.dtype | None:
 
 
 def rates(network: nn.Module) -> list[dict[str, Any]]:
-    """Parameters with their top rate: the last layer's, and less for each stage below."""
-    groups = [{"params": list(network.classifier.parameters()), "lr": head_rate, "top": head_rate}]
+    """Parameters with their top rate: the last layer's, and less for each stage below.
+
+    timm tells the stages; however many there are, the rates at both ends are those that were good for EfficientNet's nine.
+    """
+    last = network.get_classifier()
+    groups = [{"params": list(last.parameters()), "lr": head_rate, "top": head_rate}]
+    head = {id(parameter) for parameter in last.parameters()}
     for part in networks_of(network):
-        stages = [[part.conv_stem, part.bn1], *([stage] for stage in part.blocks), [part.conv_head, part.bn2]]
-        for height, modules in enumerate(reversed(stages)):
-            top = rate * rate_below**height
-            parameters = [parameter for module in modules for parameter in module.parameters()]
+        named = dict(part.named_parameters())
+        layers = timm.models.group_parameters(part, part.group_matcher(coarse=True))
+        stages = [[named[name] for name in layers[layer] if id(named[name]) not in head] for layer in sorted(layers)]
+        stages = [stage for stage in stages if stage]
+        step = rate_below ** (8 / max(1, len(stages) - 1))
+        for height, parameters in enumerate(reversed(stages)):
+            top = rate * step**height
             groups.append({"params": parameters, "lr": top, "top": top})
     return groups

@@ -2,7 +2,9 @@
 
     python -m trainer.torch.prepare --cache .data/models [BACKBONE ...]
 
-Four files for a backbone, from the weights that a locked package brings, three of them ONNX:
+Four files for a backbone, three of them ONNX; for one whose weights timm has to find first, these as well (``weights``), so that
+it is looked for once. BACKBONE is a name of functions/shared/backbones.json or ``timm/NAME``, or several with commas; without
+one, those whose weights the locked packages bring.
 
 - ``preprocess``: uint8 RGB [N, H, W, 3] of any size -> float32 [N, 3, side, side];
 - ``embed``: that -> float32 embeddings [N, features];
@@ -16,6 +18,7 @@ import argparse
 import fcntl
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +26,9 @@ import onnx
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from .backbone import Backbone, find_backbone, graphs, load_network, prepared_path, registry
-from .network import FromPixels
+from .backbone import Backbone, bundled, find_backbone, load_network, prepared_files, prepared_path
+from .errors import BadInput
+from .network import FromPixels, make_network
 
 opset = 18
 # Names of the parts of the joined graph that export.py replaces.
@@ -34,29 +38,55 @@ head_weight, head_bias, familiar = "head.weight", "head.bias", "familiar.prototy
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--cache", type=Path, required=True)
-    arguments.add_argument("backbones", nargs="*", default=list(registry), metavar="BACKBONE")
+    arguments.add_argument("backbones", nargs="*", default=bundled, metavar="BACKBONE")
     options = arguments.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     # Two children that miss the same file make it once; the lock goes with the process, however that ends.
     with (options.cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in options.backbones:
-            prepare(options.cache, find_backbone(name))
+        try:
+            for name in ",".join(options.backbones).split(","):
+                prepare(options.cache, find_backbone(name))
+        except BadInput as refusal:
+            raise SystemExit(str(refusal)) from refusal
 
 
 def prepare(cache: Path, backbone: Backbone) -> None:
     """Makes what is missing; a file appears complete or not at all."""
-    if all(prepared_path(cache, backbone, graph).exists() for graph in graphs):
+    if all(prepared_path(cache, backbone, file).exists() for file in prepared_files(backbone)):
         return
+    network = load_network(backbone, cache=cache)
+    check(backbone, network)
+    if not backbone.is_bundled:
+        keep(prepared_path(cache, backbone, "weights"), saved(network.state_dict(), torch.save))
     preprocess = preprocess_graph(backbone)
-    embed = embed_graph(backbone, load_network(backbone))
+    embed = embed_graph(backbone, network)
     classify = classify_graph(backbone, preprocess, embed)
     for name, graph in {"preprocess": preprocess, "embed": embed, "classify": classify}.items():
         onnx.checker.check_model(graph)
         keep(prepared_path(cache, backbone, name), graph.SerializeToString())
-    program = io.BytesIO()
-    torch.export.save(program_graph(backbone), program)
-    keep(prepared_path(cache, backbone, "program"), program.getvalue())
+    whole = load_network(backbone, 2, cache)
+    keep(prepared_path(cache, backbone, "program"), saved(program_graph(backbone, whole), torch.export.save))
+
+
+def check(backbone: Backbone, network: torch.nn.Module) -> None:
+    """Raises BadInput where the entry says other than the network: heads are trained on what it gives, and put on top of it."""
+    with torch.inference_mode():
+        features = network(torch.zeros(1, 3, backbone.side, backbone.side)).shape[1:]
+    names = [part.timm for part in backbone.parts]
+    last = make_network(names, 2, backbone.side).get_classifier()
+    told = (backbone.features,)
+    if tuple(features) != told or not isinstance(last, torch.nn.Linear) or last.in_features != backbone.features:
+        raise BadInput(
+            f"The entry of the backbone {backbone.name} says {backbone.features} features and a linear layer on top; "
+            f"its network gives {list(features)} and has {last}."
+        )
+
+
+def saved(thing, save: Callable) -> bytes:
+    file = io.BytesIO()
+    save(thing, file)
+    return file.getvalue()
 
 
 def keep(path: Path, data: bytes) -> None:
@@ -68,7 +98,8 @@ def keep(path: Path, data: bytes) -> None:
 def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
     """Cast, one antialiased resize (as Pillow's bilinear: ONNX Resize-18 with antialias), normalise."""
     side = np.array([backbone.side, backbone.side], dtype=np.int64)
-    constants = {"pixel.size": side, "pixel.mean": np.float32(backbone.mean), "pixel.scale": np.float32(backbone.scale)}
+    mean, scale = (np.array(one, dtype=np.float32).reshape(3, 1, 1) for one in (backbone.mean, backbone.scale))
+    constants = {"pixel.size": side, "pixel.mean": mean, "pixel.scale": scale}
     nodes = [
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["planes"], ["floats"], to=TensorProto.FLOAT),
@@ -89,7 +120,7 @@ def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
         "preprocess",
         helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", "H", "W", 3]),
         helper.make_tensor_value_info("prepared", TensorProto.FLOAT, ["N", 3, backbone.side, backbone.side]),
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
 
 
@@ -108,7 +139,7 @@ def embed_graph(backbone: Backbone, network: torch.nn.Module) -> onnx.ModelProto
         opset_version=opset,
         input_names=["prepared"],
         output_names=["embedding"],
-        dynamic_shapes={"x": {0: torch.export.Dim("N")}},
+        dynamic_shapes=({0: torch.export.Dim("N")},),
         verbose=False,
     )
     proto = exported.model_proto
@@ -117,13 +148,13 @@ def embed_graph(backbone: Backbone, network: torch.nn.Module) -> onnx.ModelProto
     return proto
 
 
-def program_graph(backbone: Backbone) -> torch.export.ExportedProgram:
+def program_graph(backbone: Backbone, network: torch.nn.Module) -> torch.export.ExportedProgram:
     """Pixels to probabilities with a head of two classes and zeros; zeros as example too, for it is kept in the file."""
-    whole = FromPixels(load_network(backbone, classes=2), backbone.side, backbone.mean, backbone.scale)
+    whole = FromPixels(network, backbone.side, backbone.mean, backbone.scale)
     for parameter in whole.parameters():
         parameter.requires_grad_(False)
-    torch.nn.init.zeros_(whole.network.classifier.weight)
-    torch.nn.init.zeros_(whole.network.classifier.bias)
+    for parameter in network.get_classifier().parameters():
+        torch.nn.init.zeros_(parameter)
     sizes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(("N", "H", "W"))}
     example = torch.zeros(2, 48, 64, 3, dtype=torch.uint8)
     return torch.export.export(whole.eval(), (example,), dynamic_shapes={"pixels": sizes})

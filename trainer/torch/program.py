@@ -9,8 +9,8 @@ import torch
 from torch.export.pt2_archive import PT2ArchiveWriter
 
 from .head import Head
+from .network import classifier_name
 
-head_names = ("network.classifier.weight", "network.classifier.bias")
 names_file = "extra/classes.json"
 weights_folder = "data/weights/"
 # Programs that stay open to check the next files by, and files that the next are made from; each holds a network.
@@ -29,20 +29,23 @@ def write_program(
     The program is changed by that; the next head is put in its place. Only the last nodes know the number of classes, by the
     sizes that the file tells of them.
     """
+    last = classifier_name(network)
     for name, tensor in network.state_dict().items():
-        if not name.startswith("classifier"):
+        if not name.startswith(f"{last}."):
             program.state_dict[f"network.{name}"] = kept(tensor, program.state_dict[f"network.{name}"])
-    weights = {"weight": head.weight, "bias": head.bias}
-    before = program.state_dict["network.classifier.weight"].shape[0]
-    for name, values in weights.items():
+    names = head_names(last)
+    before = program.state_dict[names[0]].shape[0]
+    for name, values in zip(names, (head.weight, head.bias), strict=True):
         tensor = torch.tensor(values, dtype=torch.float32)
-        program.state_dict[f"network.classifier.{name}"] = torch.nn.Parameter(tensor, requires_grad=False)
+        program.state_dict[name] = torch.nn.Parameter(tensor, requires_grad=False)
+    given = {name: node for node, name in program.graph_signature.inputs_to_parameters.items()}
+    head_nodes = [given[name] for name in names]
     after_head = False
     for node in program.graph.nodes:
         told = node.meta.get("val")
-        if node.name in ("p_network_classifier_weight", "p_network_classifier_bias"):
+        if node.name in head_nodes:
             node.meta["val"] = told.new_empty((len(classes), *told.shape[1:]))
-        after_head = after_head or any(one.name == "p_network_classifier_weight" for one in node.all_input_nodes)
+        after_head = after_head or any(one.name == head_nodes[0] for one in node.all_input_nodes)
         if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
             node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
     torch.export.save(program, path, extra_files={names_file.removeprefix("extra/"): names_text(classes)})
@@ -74,7 +77,8 @@ class ProgramFiles:
         kind = backbone, len(classes)
         if kind in self.written:
             records = self.written.pop(kind)
-            write_records(path, records | head_records(records, head) | {names_file: names_text(classes).encode()})
+            own = head_records(records, head, classifier_name(network))
+            write_records(path, records | own | {names_file: names_text(classes).encode()})
         else:
             write_program(path, program, network, head, classes)
             records = read_records(path)
@@ -100,12 +104,17 @@ def write_records(path: Path, records: dict[str, bytes]) -> None:
             archive.write_bytes(name, data)
 
 
-def head_records(records: dict[str, bytes], head: Head) -> dict[str, bytes]:
-    """The records of a head's tensors in a file of as many classes."""
+def head_names(last: str) -> tuple[str, str]:
+    """In a program, of the weight and the bias of the network's last layer."""
+    return f"network.{last}.weight", f"network.{last}.bias"
+
+
+def head_records(records: dict[str, bytes], head: Head, last: str) -> dict[str, bytes]:
+    """The records of a head's tensors in a file of as many classes; ``last`` is the way to the network's last layer."""
     config = json.loads(records[f"{weights_folder}model_weights_config.json"])["config"]
     return {
         weights_folder + config[name]["path_name"]: values.astype("<f4").tobytes()
-        for name, values in zip(head_names, (head.weight, head.bias), strict=True)
+        for name, values in zip(head_names(last), (head.weight, head.bias), strict=True)
     }
 
 
@@ -136,9 +145,9 @@ class Programs:
     def __init__(self):
         self.opened: dict[tuple, torch.nn.Module] = {}
 
-    def open(self, path: Path):
-        """As ``open_program``; the head is read from the file each time."""
-        rest, head = look_into(path)
+    def open(self, path: Path, last: str = "classifier"):
+        """As ``open_program``; the head, the layer ``last`` of its network, is read from the file each time."""
+        rest, head = look_into(path, last)
         module = self.opened.pop(rest, None) or torch.export.load(path).module()
         self.opened[rest] = module
         while len(self.opened) > most_open:
@@ -150,13 +159,13 @@ class Programs:
         return runner(module)
 
 
-def look_into(path: Path) -> tuple[tuple, dict[str, torch.Tensor]]:
+def look_into(path: Path, last: str) -> tuple[tuple, dict[str, torch.Tensor]]:
     """What stands for all but the head, and the head's tensors as the file holds them. zipfile checks what it reads."""
     with zipfile.ZipFile(path) as archive:
         root = archive.namelist()[0].split("/")[0]
         weights = f"{root}/{weights_folder}"
         config = json.loads(archive.read(f"{weights}model_weights_config.json"))["config"]
-        files = {name: weights + config[name]["path_name"] for name in head_names}
+        files = {name: weights + config[name]["path_name"] for name in head_names(last)}
         # Neither the names of the classes nor what is made from all the rest is the program's.
         aside = {*files.values(), f"{root}/{names_file}", f"{root}/.data/serialization_id"}
         rest = tuple((one.filename, one.file_size, one.CRC) for one in archive.infolist() if one.filename not in aside)

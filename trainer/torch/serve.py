@@ -35,6 +35,9 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--cache", type=Path, required=True)
     arguments.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    arguments.add_argument(
+        "--backbones", default=",".join(backbone.bundled), help="offered ones; the first is the default"
+    )
     arguments.add_argument("--gpu-memory", type=float, default=1.0, help="share of it that this process may take")
     options = arguments.parse_args()
 
@@ -58,11 +61,13 @@ def main() -> None:
 
         # What goes beyond it is refused as out of memory, which a fine-tuning answers by smaller batches.
         torch.cuda.set_per_process_memory_fraction(options.gpu_memory)
-    handlers, versions = open_role(options.role, options.cache, options.threads, device)
+    backbones = options.backbones.split(",")
+    licenses = make_ready(options.cache, backbones)
+    handlers, versions = open_role(options.role, options.cache, options.threads, device, backbones[0])
     # Torch alone is a million objects that stay: looking through them for garbage takes a quarter of a second each time.
     gc.collect()
     gc.freeze()
-    say({"ready": {"device": device, "backbones": list(backbone.registry), "versions": versions}})
+    say({"ready": {"device": device, "backbones": backbones, "licenses": licenses, "versions": versions}})
     while True:
         number = None
         try:
@@ -103,7 +108,27 @@ def parse(line: str) -> dict[str, Any]:
     return request
 
 
-def open_role(role: str, cache: Path, threads: int, device: str) -> tuple[dict[str, Handler], dict[str, str]]:
+def make_ready(cache: Path, names: list[str]) -> dict[str, str]:
+    """Prepares what is not there yet, or ends this process with what is in the way: no picture is taken that none can embed.
+
+    @returns the licence of each.
+    """
+    try:
+        found = [backbone.find_backbone(name) for name in names]
+        for one in found:
+            for file in backbone.prepared_files(one):
+                backbone.graph_path(cache, one, file)
+        return {one.name: one.license for one in found}
+    except BadInput as refusal:
+        raise SystemExit(str(refusal)) from refusal
+    except RuntimeError as error:
+        # The process that prepares has said why.
+        raise SystemExit(1) from error
+
+
+def open_role(
+    role: str, cache: Path, threads: int, device: str, default: str
+) -> tuple[dict[str, Handler], dict[str, str]]:
     """The methods of a role, and the versions of what computes."""
     import onnxruntime
 
@@ -116,7 +141,7 @@ def open_role(role: str, cache: Path, threads: int, device: str) -> tuple[dict[s
 
     from .train import Train
 
-    return {"train": Train(cache, threads, device)}, versions | {"torch": torch.__version__}
+    return {"train": Train(cache, threads, device, default)}, versions | {"torch": torch.__version__}
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -46,7 +46,7 @@ import torch
 from PIL import Image
 
 from . import export, prepare
-from .backbone import Backbone, graph_path, load_network, registry
+from .backbone import Backbone, bundled, find_backbone, graph_path, load_network
 from .errors import TooFewImages
 from .evaluate import (
     Evaluation,
@@ -65,7 +65,7 @@ from .familiarity import familiarity, find_prototypes
 from .finetune import FineTune, divide, read_pictures
 from .head import Head, fit, softmax
 from .images import open_picture
-from .network import FromPixels
+from .network import FromPixels, classifier_name
 from .program import ProgramFiles, Programs, write_program
 from .report import describe, worth_of
 from .request import Request, read
@@ -74,7 +74,7 @@ report_file = "report.json"
 
 
 class Train:
-    def __init__(self, cache: Path, threads: int, device: str):
+    def __init__(self, cache: Path, threads: int, device: str, default: str = bundled[0]):
         self.cache, self.threads, self.device = cache, threads, device
         # On a CPU torch only proves that checkpoints are right, a few pictures at a time: threads that wait for each other on
         # busy cores take ten times as long as one alone.
@@ -83,11 +83,10 @@ class Train:
         self.checked = Programs()
         self.program_files = ProgramFiles()
         self.programs: dict[str, torch.export.ExportedProgram] = {}
-        self.warm_up()
+        self.warm_up(find_backbone(default))
 
-    def warm_up(self) -> None:
+    def warm_up(self, backbone: Backbone) -> None:
         """A run on noise: what the first learner would wait for, as torch's own first steps and the network's definition."""
-        backbone = next(iter(registry.values()))
         with TemporaryDirectory() as name:
             folder = Path(name)
             noise = np.random.default_rng(0).normal(size=(8, backbone.features))
@@ -108,7 +107,7 @@ class Train:
     def network(self, backbone: Backbone) -> torch.nn.Module:
         """On the CPU, where checkpoints are written and checked; opened with its first use and kept."""
         if backbone.name not in self.networks:
-            self.networks[backbone.name] = load_network(backbone)
+            self.networks[backbone.name] = load_network(backbone, cache=self.cache)
         return self.networks[backbone.name]
 
     def program(self, backbone: Backbone) -> torch.export.ExportedProgram:
@@ -177,7 +176,7 @@ class Train:
         steps.done("read", 5)
         torch.set_num_threads(self.threads)
         try:
-            tuning = FineTune(request.backbone, start, pictures, labels, self.device, request.seed)
+            tuning = FineTune(request.backbone, start, pictures, labels, self.device, request.seed, self.cache)
             tuning.run(
                 sides, request.seconds, request.checkpoint, lambda share, left: steps.say("tune", 5 + 70 * share, left)
             )
@@ -196,8 +195,8 @@ class Train:
         ]
         better = worth[1]["accuracy"] >= worth[0]["accuracy"] and worth[1]["loss"] < worth[0]["loss"]
         network = tuning.averaged.cpu()
-        weight, bias = (getattr(network.classifier, one).detach().double().numpy() for one in ("weight", "bias"))
-        network.classifier = torch.nn.Identity()
+        weight, bias = (one.detach().double().numpy() for one in network.get_classifier().parameters())
+        network.set_submodule(classifier_name(network), torch.nn.Identity())
         # Without its last layer the network gives embeddings, other ones than before.
         prototypes = find_prototypes(tuning.logits(sides.learn, "cpu"), labels[sides.learn], classes)
         unfamiliar = familiarity_threshold(familiarity(tuning.logits(sides.judge, "cpu"), prototypes), right)
@@ -249,7 +248,7 @@ class Train:
             embeddings = [request.embeddings[row] for row, _ in request.check]
         runs = {
             "model.pt": export.open_checkpoint(out / "model.pt"),
-            "model.pt2": self.checked.open(out / "model.pt2"),
+            "model.pt2": self.checked.open(out / "model.pt2", classifier_name(learned.network)),
             "model.onnx": export.open_onnx(out / "model.onnx"),
         }
         pictures = list(zip(pixels, embeddings, strict=True))

@@ -4,6 +4,7 @@ import type { Detail, Project, Report, Run } from '#shared/words.ts';
 import { api } from '../api.ts';
 import type { Store } from '../store.ts';
 import { sentenceOf, useStrings } from '../strings/index.ts';
+import { Backbones } from './backbones.tsx';
 import { Confusion } from './confusion.tsx';
 
 export function TrainingCard({ project, store }: { project: Project | null; store: Store }) {
@@ -52,6 +53,7 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
           <button type="button" class="quiet" onClick={() => store.train('fine-tune')}>
             {strings.tune}
           </button>
+          <Backbones current={report?.backbone} choose={(name) => store.train('head', name)} />
         </details>
       )}
       {report && <Accuracy report={report} />}

@@ -31,6 +31,7 @@ from trainer.torch.embed import session
 from trainer.torch.head import softmax
 from trainer.torch.images import open_picture
 from trainer.torch.ingest import Ingest
+from trainer.torch.network import per_channel
 from trainer.torch.train import Train
 
 Labelled = list[tuple[Path, int]]
@@ -38,6 +39,7 @@ Classify = Callable[[list[Path]], np.ndarray]
 """Files -> probabilities [N, classes]; of ours with familiarity as a last column."""
 
 default = next(iter(registry.values()))
+mean, scale = (per_channel(one) for one in (default.mean, default.scale))
 side = 224
 # A torch tensor of ImageNet's usual mean and deviation, for pixels from 0 to 255.
 usual_mean = torch.tensor([123.7, 116.3, 103.5])[:, None, None]
@@ -92,7 +94,7 @@ def fine_tune(bench: Workbench, pictures: Labelled, classes: list[str]) -> Class
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
 
     def prepare(images: torch.Tensor) -> torch.Tensor:
-        return (images.float() - default.mean) / default.scale
+        return (images.float() - mean) / scale
 
     def vary(images: torch.Tensor) -> torch.Tensor:
         return prepare(torch.stack([crop(image) for image in images]))
@@ -138,7 +140,7 @@ def probe(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
     def embed(paths: list[Path]) -> np.ndarray:
         with torch.inference_mode():
             batches = [torch.stack([read(path) for path in paths[at : at + 32]]) for at in range(0, len(paths), 32)]
-            prepared = [((one.float() - default.mean) / default.scale).to(bench.device) for one in batches]
+            prepared = [((one.float() - mean) / scale).to(bench.device) for one in batches]
             return torch.cat([network(one).cpu() for one in prepared]).numpy().astype(np.float64)
 
     points = embed([path for path, _ in pictures])

@@ -274,10 +274,10 @@ test('the description covers every route, from the schemas that validate', async
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${route}`),
   );
   const served = app.routes
-    .filter(({ method, path: route }) => method !== 'ALL' && route.startsWith('/api/projects'))
+    .filter(({ method, path: route }) => method !== 'ALL' && /^\/api\/(projects|backbones)/.test(route))
     .map(({ method, path: route }) => `${method} ${route.replaceAll(/:(\w+)/g, '{$1}')}`);
   expect(new Set(described)).toEqual(new Set(served));
-  expect(described).toHaveLength(19);
+  expect(described).toHaveLength(20);
 });
 
 test('no answer lets anything run, load or frame that is not ours', async () => {

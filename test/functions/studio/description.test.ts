@@ -226,6 +226,7 @@ test('every refusal is as it is described', async () => {
   ] as const) {
     await call('POST', '/api/projects', status, { body });
   }
+  await call('GET', '/api/backbones', 200);
   await call('POST', '/api/projects', 403, { body: name, headers: { Origin } });
   const headers = { 'X-Forwarded-For': '192.0.2.200' };
   for (let n = 0; n < 5; n++) await call('POST', '/api/projects', 201, { body: name, headers });

@@ -14,9 +14,17 @@ root = Path(__file__).resolve().parents[3]
 
 
 class Child:
-    def __init__(self, role: str, cache: Path, threads: int = 2, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        role: str,
+        cache: Path,
+        threads: int = 2,
+        environment: dict[str, str] | None = None,
+        backbones: list[str] | None = None,
+    ):
         command = [sys.executable, "-m", "trainer.torch.serve", "--role", role]
         command += ["--threads", str(threads), "--cache", str(cache), "--device", "cpu"]
+        command += ["--backbones", ",".join(backbones)] if backbones else []
         self.process = subprocess.Popen(
             command,
             cwd=root,
@@ -56,13 +64,19 @@ class Child:
                 return int(line.split()[1]) * 1024
         raise AssertionError(what)
 
-    def ingest(self, paths: list[Path], thumbnails: dict[int, Path] | None = None, pixels: int = 25_000_000):
+    def ingest(
+        self,
+        paths: list[Path],
+        thumbnails: dict[int, Path] | None = None,
+        pixels: int = 25_000_000,
+        backbone: str = "efficientnet-lite0",
+    ):
         """The event of each picture, in the order of the paths."""
         images = [
             {"path": str(path), "thumbnail": str(thumbnails[index]) if thumbnails and index in thumbnails else None}
             for index, path in enumerate(paths)
         ]
-        params = {"backbone": "efficientnet-lite0", "images": images, "limits": {"pixels": pixels}}
+        params = {"backbone": backbone, "images": images, "limits": {"pixels": pixels}}
         answer, events = self.ask("ingest", params)
         assert "result" in answer, answer
         assert sorted(event["image"] for event in events) == list(range(len(paths)))

@@ -12,7 +12,7 @@ from drawing import draw, kinds, save
 # Of the tree whose tests these are.
 sys.path.insert(0, str(root))
 
-from trainer.torch.backbone import graphs, prepared_path, registry  # noqa: E402
+from trainer.torch.backbone import bundled, prepared_files, prepared_path, registry  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,9 @@ def cache() -> Path:
     """The folder of prepared backbones that the trainer itself uses: making them takes longer than most of these tests."""
     folder = Path(os.environ.get("MODEL_CACHE") or root / ".data/models").absolute()
     complete = all(
-        prepared_path(folder, backbone, graph).exists() for backbone in registry.values() for graph in graphs
+        prepared_path(folder, registry[name], file).exists()
+        for name in bundled
+        for file in prepared_files(registry[name])
     )
     if not complete:
         subprocess.run([sys.executable, "-m", "trainer.torch.prepare", "--cache", folder], check=True, cwd=root)

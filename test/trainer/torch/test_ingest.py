@@ -219,7 +219,11 @@ def test_memory_does_not_grow_with_the_pictures_of_one_request(cache, tmp_path):
 def test_a_cold_cache_is_filled_by_a_process_of_its_own(tmp_path):
     """Two children that start at once on an empty cache; neither keeps the gigabyte that making graphs takes."""
     path = save(draw("discs", 1), tmp_path / "good.jpg")
-    with Child("ingest", tmp_path / "cache") as one, Child("ingest", tmp_path / "cache") as other:
+    backbones = ["efficientnet-lite0"]
+    with (
+        Child("ingest", tmp_path / "cache", backbones=backbones) as one,
+        Child("ingest", tmp_path / "cache", backbones=backbones) as other,
+    ):
         with ThreadPoolExecutor() as pool:
             events = list(pool.map(lambda child: child.ingest([path]), (one, other)))
         assert all("embedding" in event for (event,) in events)
