@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { checkpointName } from '#shared/artifacts.ts';
 import type { Bucket } from '#shared/bucket.ts';
 import type { Postgres } from '#shared/database.ts';
+import { thumbnailKey } from '#shared/keys.ts';
 import type { Log } from '#shared/log.ts';
 import { parseTrainingMessage, type Queues } from '#shared/queues.ts';
 import type { SettingsOf } from '#shared/settings.ts';
@@ -37,6 +38,9 @@ type Event = { percent: number; secondsLeft: number | null; written?: undefined 
 
 /** Originals on which every format of the model is run against the trainer's own answer. */
 const mostChecked = 8;
+/** Thumbnails that heatmaps are made of, in all and of a class. */
+const mostLookedAt = 24;
+const mostLookedAtOfClass = 4;
 /** Queue and Postgres have a clock each: a message this much before its time is sent again rather than taken for an old one. */
 const clockSkewSeconds = 1;
 /** Seconds after a head's training until a fine-tuning that waits may begin: what a learner adds meanwhile goes first. */
@@ -100,7 +104,10 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
     const { images, vectors, seconds } = await readEmbeddings(training, lease, dataset, scratch, signal);
     clock.seconds.ingest = Math.round(seconds * 1000) / 1000;
     clock.lap('embed');
-    const check = await downloadSome(bucket, lease.projectId, images, scratch, signal);
+    const [check, look] = await Promise.all([
+      downloadSome(bucket, lease.projectId, images, scratch, signal),
+      downloadThumbnails(bucket, lease.projectId, dataset, scratch, signal),
+    ]);
     await pipeline(Readable.from(vectors), createWriteStream(embeddings));
     const out = join(scratch, 'out');
     const tuning = lease.stage === 'fine-tune' && (await prepareTuning(training, lease, images, scratch, signal));
@@ -115,6 +122,7 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
           images: images.map(({ id, class: of }) => ({ id, class: of })),
           embeddings,
           check,
+          look,
           seed: lease.revision,
           out,
           ...tuning,
@@ -190,8 +198,7 @@ async function downloadSome(
   folder: string,
   signal: AbortSignal,
 ): Promise<{ row: number; path: string }[]> {
-  const step = Math.max(1, images.length / mostChecked);
-  const rows = Array.from({ length: Math.min(mostChecked, images.length) }, (_, index) => Math.floor(index * step));
+  const rows = spread([...images.keys()], mostChecked);
   const paths = await downloadOriginals(
     bucket,
     projectId,
@@ -203,6 +210,35 @@ async function downloadSome(
     const path = paths.get(images[row]!.id);
     return path ? [{ row, path }] : [];
   });
+}
+
+/** Thumbnails of a few images of each class, spread over the time of their upload. */
+async function downloadThumbnails(
+  bucket: Bucket,
+  projectId: string,
+  { classes, images }: Dataset,
+  folder: string,
+  signal: AbortSignal,
+): Promise<{ row: number; path: string }[]> {
+  const each = Math.max(1, Math.min(mostLookedAtOfClass, Math.floor(mostLookedAt / classes.length)));
+  const rows = classes.slice(0, mostLookedAt).flatMap((_, one) => {
+    const own = images.flatMap((image, row) => (image.class === one ? [row] : []));
+    return spread(own, each);
+  });
+  const found = await Promise.all(
+    rows.map(async (row) => {
+      const path = join(folder, `${row}.webp`);
+      const there = await bucket.download(thumbnailKey(projectId, images[row]!.id), path, { signal });
+      return there ? [{ row, path }] : [];
+    }),
+  );
+  return found.flat();
+}
+
+/** At most `count` of them, in equal steps from the first. */
+function spread<T>(all: T[], count: number): T[] {
+  const step = Math.max(1, all.length / count);
+  return Array.from({ length: Math.min(count, all.length) }, (_, index) => all[Math.floor(index * step)]!);
 }
 
 /** The same input would fail in the same way. */

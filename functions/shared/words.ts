@@ -113,7 +113,9 @@ export interface Image {
 export interface Report {
   format: 1;
   backbone?: string;
-  classes: { name: string; images: number; accuracy: number | null }[];
+  classes: { name: string; images: number; accuracy: number | null; background?: number | null }[];
+  /** What speaks for its class in some images, from 0 to 99, rows from the top. */
+  heatmaps?: { image: string; class: string; cells: number[][] }[];
   /** Held-out: `low` to `high` is the 95 % interval. */
   accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };
   /** Rows: what an image is; columns: what the model said of it, held-out counts. */

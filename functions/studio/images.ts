@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { and, asc, eq, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import type { Queries } from '#shared/database.ts';
 import { thumbnailKey } from '#shared/keys.ts';
 import { Problem } from '#shared/problem.ts';
@@ -19,7 +19,8 @@ export function imageRoutes(studio: Studio) {
       createRoute({
         method: 'get',
         path: '/api/projects/{projectId}/images',
-        summary: 'Images in the order of their upload, a page at a time',
+        summary:
+          'Images in the order of their upload, a page at a time: of a class, in a state, or with `ids` (commas between)',
         request: { params: projectParams, query: imageQuery },
         responses: {
           200: json(z.object({ images: z.array(image), next: z.string().nullable() }), 'A page; `next` is its cursor'),
@@ -27,7 +28,7 @@ export function imageRoutes(studio: Studio) {
         },
       }),
       async (context) => {
-        const { class: classId, state, cursor } = context.req.valid('query');
+        const { class: classId, state, ids, cursor } = context.req.valid('query');
         const after = cursor ? parseCursor(cursor) : null;
         const found = await db
           .select({ image: images, microseconds })
@@ -37,6 +38,12 @@ export function imageRoutes(studio: Studio) {
               eq(images.projectId, context.var.projectId),
               classId ? eq(images.classId, asId(classId, 'class')) : undefined,
               state ? eq(images.state, state) : undefined,
+              ids
+                ? inArray(
+                    images.id,
+                    ids.split(',').map((id) => asId(id, 'image')),
+                  )
+                : undefined,
               after
                 ? sql`(${images.createdAt}, ${images.id}) > (${momentOf(after.microseconds)}, ${after.id}::uuid)`
                 : undefined,

@@ -143,5 +143,6 @@ export const newRun = z
 export const imageQuery = z.object({
   class: z.string().optional(),
   state: z.enum(imageStates).optional(),
+  ids: z.string().optional(),
   cursor: z.string().optional(),
 });

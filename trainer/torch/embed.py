@@ -27,7 +27,7 @@ class Embedder:
             self.network = on_gpu(backbone, cache)
         else:
             run = session(graph_path(cache, backbone, "embed"), arena=True).run
-            self.network = lambda prepared: run(None, {"prepared": prepared})[0]
+            self.network = lambda prepared: run(["embedding"], {"prepared": prepared})[0]
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> float32 [3, side, side], by the graph that every export carries."""
@@ -38,8 +38,8 @@ class Embedder:
         return self.network(np.stack(prepared))
 
 
-def session(path: Path, arena: bool = False) -> ort.InferenceSession:
-    """A session that computes on the thread that calls it.
+def session(model: Path | bytes, arena: bool = False) -> ort.InferenceSession:
+    """A session that computes on the thread that calls it, of a file or of what is in one.
 
     With ``arena`` it keeps its memory, which saves a twentieth of the time: for what is always given the same size. Pictures
     come in every size, and an arena would keep the largest for ever.
@@ -48,7 +48,7 @@ def session(path: Path, arena: bool = False) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = arena
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def on_gpu(backbone: Backbone, cache: Path) -> Callable[[np.ndarray], np.ndarray]:

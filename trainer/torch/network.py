@@ -53,6 +53,34 @@ def networks_of(network: nn.Module) -> list[nn.Module]:
     return list(network.parts) if isinstance(network, Joined) else [network]
 
 
+class WithPlaces(nn.Module):
+    """float32 [N, 3, side, side] -> embeddings, and what is seen at each place [N, features, rows, columns], their mean."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        seen = [part.forward_features(x) for part in networks_of(self.network)]
+        embedded = [part.forward_head(one) for part, one in zip(networks_of(self.network), seen, strict=True)]
+        if isinstance(self.network, Joined):
+            lengths = [one.norm(dim=1, keepdim=True) for one in embedded]
+            embedded = [one / length for one, length in zip(embedded, lengths, strict=True)]
+            seen = [one / length[:, :, None, None] for one, length in zip(seen, lengths, strict=True)]
+        return torch.cat(embedded, dim=1), torch.cat(seen, dim=1)
+
+
+def has_places(network: nn.Module, side: int) -> bool:
+    """Whether the embedding, of a network without a head, is the mean of what it sees at each place."""
+    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        shapes = {tuple(part.forward_features(noise).shape[2:]) for part in networks_of(network)}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 2:
+            return False
+        embedded, seen = WithPlaces(network)(noise)
+        return seen.shape[1] == embedded.shape[1] and torch.allclose(seen.mean(dim=(2, 3)), embedded, atol=1e-4)
+
+
 class FromPixels(nn.Module):
     """uint8 RGB [N, H, W, 3] of any size -> probabilities [N, classes]: what the ONNX graph does, in torch."""
 

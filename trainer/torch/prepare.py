@@ -7,7 +7,7 @@ it is looked for once. BACKBONE is a name of functions/shared/backbones.json or 
 one, those whose weights the locked packages bring.
 
 - ``preprocess``: uint8 RGB [N, H, W, 3] of any size -> float32 [N, 3, side, side];
-- ``embed``: that -> float32 embeddings [N, features];
+- ``embed``: that -> float32 embeddings [N, features], and what they are the mean of, where they are one (heatmap.py);
 - ``classify``: pixels -> probabilities, both joined with a head whose weights are put in for each model (export.py);
 - ``program``: the same by ``torch.export``, as a ``.pt2``.
 
@@ -28,11 +28,13 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 from .backbone import Backbone, bundled, find_backbone, load_network, prepared_files, prepared_path
 from .errors import BadInput
-from .network import FromPixels, make_network
+from .network import FromPixels, WithPlaces, has_places, make_network
 
 opset = 18
 # Names of the parts of the joined graph that export.py replaces.
 head_weight, head_bias, familiar = "head.weight", "head.bias", "familiar.prototypes"
+# And that heatmap.py reads.
+places = "places"
 
 
 def main() -> None:
@@ -126,19 +128,25 @@ def preprocess_graph(backbone: Backbone) -> onnx.ModelProto:
 
 def classify_graph(backbone: Backbone, preprocess: onnx.ModelProto, embed: onnx.ModelProto) -> onnx.ModelProto:
     joined = compose.merge_models(preprocess, embed, io_map=[("prepared", "prepared")])
-    return compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+    whole = compose.merge_models(joined, head_graph(backbone), io_map=[("embedding", "embedding")])
+    # What is seen at each place is computed for who asks (heatmap.py), and told to nobody else.
+    outputs = [one for one in whole.graph.output if one.name != places]
+    del whole.graph.output[:]
+    whole.graph.output.extend(outputs)
+    return whole
 
 
 def embed_graph(backbone: Backbone, network: torch.nn.Module) -> onnx.ModelProto:
     """The network without a head, by torch's exporter; zeros as example, for an exporter may keep what it is shown."""
     example = torch.zeros(2, 3, backbone.side, backbone.side)
+    whole = has_places(network, backbone.side)
     exported = torch.onnx.export(
-        network,
+        WithPlaces(network) if whole else network,
         (example,),
         dynamo=True,
         opset_version=opset,
         input_names=["prepared"],
-        output_names=["embedding"],
+        output_names=["embedding", places] if whole else ["embedding"],
         dynamic_shapes=({0: torch.export.Dim("N")},),
         verbose=False,
     )

@@ -15,12 +15,16 @@ most_groups, most_named = 20, 20
 # Of a class: fewer pictures that differ from each other teach little.
 few_pictures = 10
 good_accuracy = 0.95
+# How much of what speaks for a class may be at the edge of its pictures (heatmap.py), if it is told apart at all.
+background_above, told_apart = 0.65, 0.7
 # Gain of the last quarter of the pictures that says that more will help.
 still_rises = 0.02
 
 
-def describe(evaluation: Evaluation, classes: list[str], labels: np.ndarray, ids: list[str]) -> dict[str, Any]:
-    """What the report says of the held-out pictures."""
+def describe(
+    evaluation: Evaluation, classes: list[str], labels: np.ndarray, ids: list[str], backgrounds: list[float | None]
+) -> dict[str, Any]:
+    """What the report says of the held-out pictures, and of each class."""
     rows, probabilities = evaluation.held_out, evaluation.probabilities
     said = probabilities.argmax(axis=1)
     own = probabilities[np.arange(len(rows)), labels[rows]]
@@ -40,7 +44,12 @@ def describe(evaluation: Evaluation, classes: list[str], labels: np.ndarray, ids
 
     told = {
         "classes": [
-            {"name": name, "images": int((labels == one).sum()), "accuracy": accuracy_of(one)}
+            {
+                "name": name,
+                "images": int((labels == one).sum()),
+                "accuracy": accuracy_of(one),
+                "background": backgrounds[one],
+            }
             for one, name in enumerate(classes)
         ],
         "accuracy": evaluation.accuracy,
@@ -63,8 +72,9 @@ def next_step(told: dict[str, Any], labels: np.ndarray, groups: np.ndarray) -> d
     """The one thing that would help most, by rules in the order of what they usually gain.
 
     Codes: ``more-pictures`` {class, images}: it has few that differ · ``different-pictures`` {class, images, kinds}: most of its
-    pictures are all but the same · ``check-pictures`` {count}: some may be in the wrong class · ``tell-apart`` {class, said,
-    count}: these two are mixed up · ``more-of-all`` {}: the curve still rises · ``try`` {}: it is good; try it on something new.
+    pictures are all but the same · ``background`` {class}: it is known by what is around it · ``check-pictures`` {count}: some
+    may be in the wrong class · ``tell-apart`` {class, said, count}: these two are mixed up · ``more-of-all`` {}: the curve still
+    rises · ``try`` {}: it is good; try it on something new.
     """
     names = [one["name"] for one in told["classes"]]
     counts = np.array([one["images"] for one in told["classes"]])
@@ -75,6 +85,10 @@ def next_step(told: dict[str, Any], labels: np.ndarray, groups: np.ndarray) -> d
         return {"code": "different-pictures", "params": params}
     if kinds[least] < few_pictures or counts[least] * 4 < counts.max():
         return {"code": "more-pictures", "params": {"class": names[least], "images": int(counts[least])}}
+    behind = [one for one in told["classes"] if one["background"] and one["accuracy"] is not None]
+    behind = [one for one in behind if one["background"] > background_above and one["accuracy"] >= told_apart]
+    if behind:
+        return {"code": "background", "params": {"class": max(behind, key=lambda one: one["background"])["name"]}}
     if len(told["suspects"]) >= max(2, 0.02 * len(labels)) and told["accuracy"]["value"] > 0.7:
         return {"code": "check-pictures", "params": {"count": len(told["suspects"])}}
     mixed = np.array(told["confusion"], dtype=float)

@@ -26,6 +26,8 @@ class Request:
     """float64 [N, features]"""
     check: list[tuple[int, Path]]
     """Row and original of some images."""
+    look: list[tuple[int, Path]]
+    """Row and thumbnail of some images of each class."""
     seed: int
     out: Path
     pictures: list[Path]
@@ -44,7 +46,8 @@ def read(params: dict[str, Any]) -> Request:
             ids=[image["id"] for image in params["images"]],
             labels=np.array([image["class"] for image in params["images"]], dtype=int),
             embeddings=np.fromfile(params["embeddings"], dtype="<f4").astype(np.float64),
-            check=[(int(one["row"]), Path(one["path"])) for one in params["check"]],
+            check=rows_and_paths(params["check"]),
+            look=rows_and_paths(params["look"]),
             seed=int(params["seed"]),
             out=Path(params["out"]),
             pictures=[Path(path) for path in params["pictures"]] if params["stage"] == "fine-tune" else [],
@@ -62,12 +65,17 @@ def read(params: dict[str, Any]) -> Request:
     images = np.bincount(known, minlength=len(request.classes)).tolist()
     if len(known) < count or len(images) < 2 or min(images) < 2:
         raise BadInput(f"Expected two classes or more with two pictures each, got {images} of {count} pictures.")
-    if any(not 0 <= row < count for row, _ in request.check):
-        raise BadInput(f"Expected check to name rows from 0 to {count - 1}, got {[row for row, _ in request.check]}.")
+    for name, some in (("check", request.check), ("look", request.look)):
+        if any(not 0 <= row < count for row, _ in some):
+            raise BadInput(f"Expected {name} to name rows from 0 to {count - 1}, got {[row for row, _ in some]}.")
     if request.stage == "fine-tune" and len(request.pictures) != count:
         raise BadInput(f"Expected the originals of {count} images, got {len(request.pictures)}.")
     request.embeddings = request.embeddings.reshape(count, features)
     return request
+
+
+def rows_and_paths(some: list[dict[str, Any]]) -> list[tuple[int, Path]]:
+    return [(int(one["row"]), Path(one["path"])) for one in some]
 
 
 def plain_text(name: str) -> str:

@@ -1,7 +1,8 @@
 """The request ``train``: cached embeddings -> a model's files and its report.
 
 params ``{"stage", "backbone", "classes": [name], "images": [{"id", "class"}], "embeddings": path of float32 [N, features],
-"check": [{"row", "path"}], "seed", "out": folder}``; events ``{"percent", "step", "secondsLeft"}`` and one ``{"written":
+"check": [{"row", "path"}], "look": [{"row", "path"}], "seed", "out": folder}`` (of ``check`` the originals, of ``look`` the
+thumbnails); events ``{"percent", "step", "secondsLeft"}`` and one ``{"written":
 {"accuracy", "artifacts": [{"name", "type"}]}}``: these files lie in ``out`` and stay as they are, while they are checked; result
 ``{"accuracy", "artifacts": [{"name", "type"}], "report"}``, all files.
 
@@ -12,7 +13,8 @@ better than the head on pictures that neither saw, there are no artifacts.
 The report (``report.json``):
     format: 1
     stage, backbone, seed, versions
-    classes: [{name, images, accuracy or null}], in the order of the probabilities
+    classes: [{name, images, accuracy or null, background}], in the order of the probabilities; background: how much of what
+        speaks for it is at the edge of its pictures, 1 where it is spread evenly (heatmap.py), or null
     accuracy: {value, low, high (95 %), method, folds, images, groups (near-duplicates count as one)}, held out
     confusion: [[count]], rows: what it is, columns: what was said; held out
     temperature, strength: of the head
@@ -22,11 +24,12 @@ The report (``report.json``):
     hardest: [{image, class, said, loss}], pictures of the highest loss, wrong or nearly so
     duplicates: [[image]], pictures that are all but the same, the largest groups first
     curve: [{images, accuracy}], accuracy by the number of pictures learned from, as the head grew
+    heatmaps: [{image, class, cells: [[0 to 99]]}], what speaks for its class in some pictures of each, rows from the top
     next: {code, params}, what would help most: see report.py
     certificate: {images, formats: {name: {maxDifference}}}, each file against the trainer on the learner's own pictures
-    seconds: {fit, evaluate, export, check}, and {read, tune} of a fine-tuning; the run's own report adds {queue (due or queued
-        until a worker took it), ingest (of all its pictures, when they came in: decoded, embedded), embed (now, of what was not
-        cached), download, learn (all that is done here), store (after that)}
+    seconds: {fit, evaluate, export, check, look}, and {read, tune} of a fine-tuning; the run's own report adds {queue (due or
+        queued until a worker took it), ingest (of all its pictures, when they came in: decoded, embedded), embed (now, of what
+        was not cached), download, learn (all that is done here), store (after that)}
     fineTune (of that stage): {better, images: {learn, stop, judge}, head: {loss, accuracy}, network: {loss, accuracy}, both
         on the judging pictures; epochs, bestEpoch, batch, resumed, seconds, device, precision, curve: [{epoch, seconds,
         learned (mean loss), loss, accuracy}], of the pictures that say when to stop}
@@ -35,6 +38,7 @@ The report (``report.json``):
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,6 +68,7 @@ from .evaluate import (
 from .familiarity import familiarity, find_prototypes
 from .finetune import FineTune, divide, read_pictures
 from .head import Head, fit, softmax
+from .heatmap import around, cells, evidence, least_maps, open_places
 from .images import open_picture
 from .network import FromPixels, classifier_name
 from .program import ProgramFiles, Programs, write_program
@@ -99,6 +104,7 @@ class Train:
                 "images": [{"id": str(row), "class": row % 2} for row in range(len(noise))],
                 "embeddings": str(folder / "embeddings"),
                 "check": [{"row": 0, "path": str(folder / "blank.png")}],
+                "look": [{"row": 0, "path": str(folder / "blank.png")}],
                 "seed": 0,
                 "out": name,
             }
@@ -122,7 +128,7 @@ class Train:
         steps = Steps(event)
         learned = self.learn_head(request, steps) if request.stage == "head" else self.fine_tune(request, steps)
         artifacts = [{"name": name, "type": kind} for name, kind in export.artifact_types.items() if learned.better]
-        formats = {}
+        formats, looks = {}, []
         if learned.better:
             self.write(request, learned)
             steps.done("export", 80)
@@ -130,14 +136,20 @@ class Train:
             written = [one for one in artifacts if one["name"] != report_file]
             event({"written": {"accuracy": accuracy, "artifacts": written}})
             formats = self.check(request, learned)
-            steps.done("check", 99)
+            steps.done("check", 95)
+            looks = self.look(request, learned.head)
+            steps.done("look", 99)
         report = {
             "format": 1,
             "stage": request.stage,
             "backbone": request.backbone.name,
             "seed": request.seed,
-            **describe(learned.evaluation, request.classes, request.labels, request.ids),
+            **describe(learned.evaluation, request.classes, request.labels, request.ids, backgrounds(request, looks)),
             **learned.more,
+            "heatmaps": [
+                {"image": request.ids[row], "class": request.classes[request.labels[row]], "cells": cells(values)}
+                for row, values in looks
+            ],
             "certificate": {"images": len(request.check) if formats else 0, "formats": formats},
             "seconds": steps.seconds,
             "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
@@ -256,6 +268,26 @@ class Train:
             name: {"maxDifference": export.largest_difference(run, learned.head, pictures)}
             for name, run in runs.items()
         }
+
+    def look(self, request: Request, head: Head) -> list[tuple[int, np.ndarray]]:
+        """Rows, and what speaks for their class in each place of their picture; nothing where the network does not tell."""
+        see = open_places(request.out / "model.onnx") if request.look else None
+        if see is None:
+            return []
+
+        def one(row: int, path: Path) -> tuple[int, np.ndarray]:
+            return row, evidence(head, see(open_picture(path, 1_000_000).pixels), request.labels[row])
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(one, *zip(*request.look, strict=True)))
+
+
+def backgrounds(request: Request, looks: list[tuple[int, np.ndarray]]) -> list[float | None]:
+    """Of each class; None where too few pictures of it were looked at."""
+    shares: list[list[float]] = [[] for _ in request.classes]
+    for row, values in looks:
+        shares[request.labels[row]].append(around(values))
+    return [float(np.mean(own)) if len(own) >= least_maps else None for own in shares]
 
 
 @dataclass

@@ -6,6 +6,7 @@ import type { Store } from '../store.ts';
 import { sentenceOf, useStrings } from '../strings/index.ts';
 import { Backbones } from './backbones.tsx';
 import { Confusion } from './confusion.tsx';
+import { Heatmaps } from './heatmaps.tsx';
 
 export function TrainingCard({ project, store }: { project: Project | null; store: Store }) {
   const strings = useStrings();
@@ -56,7 +57,7 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
           <Backbones current={report?.backbone} choose={(name) => store.train('head', name)} />
         </details>
       )}
-      {report && <Accuracy report={report} />}
+      {project && report && <Accuracy projectId={project.id} report={report} />}
     </section>
   );
 }
@@ -120,7 +121,7 @@ function TuningEnd({ run }: { run: Run }) {
   return <p>{run.report?.fineTune?.better ? strings.tuneBetter : strings.tuneSame}</p>;
 }
 
-function Accuracy({ report }: { report: Report }) {
+function Accuracy({ projectId, report }: { projectId: string; report: Report }) {
   const strings = useStrings();
   const { value, low, high, images } = report.accuracy;
   if (images === 0) return <p class="hint">{strings.accuracyUnknown}</p>;
@@ -132,6 +133,7 @@ function Accuracy({ report }: { report: Report }) {
       <p>{strings.accuracyExplained}</p>
       <p class="hint">{strings.accuracyRange(percent(low), percent(high))}</p>
       {report.next && <NextStep {...report.next} />}
+      <Heatmaps projectId={projectId} report={report} />
       <Confusion classes={report.classes.map(({ name }) => name)} counts={report.confusion} />
     </div>
   );

@@ -80,6 +80,8 @@ export const en = {
       `“${name}” has only ${pictures(Number(images))}. Add some more.`,
     'different-pictures': ({ class: name }: Params) =>
       `The pictures of “${name}” are nearly all alike. Add some from elsewhere, from other sides or in other light.`,
+    background: ({ class: name }: Params) =>
+      `It knows “${name}” by what is around it. Add pictures of it in other places, and of the others in the same place.`,
     'check-pictures': () =>
       'Some pictures may be in the wrong class. Have a look at those that it took for something else.',
     'tell-apart': ({ class: name, said }: Params) =>
@@ -87,6 +89,9 @@ export const en = {
     'more-of-all': () => 'It still gets better with every picture. Add more of each class.',
     try: () => 'It is good at this. Try it on something it has never seen.',
   } as Record<string, (params: Params) => string>,
+  looksTitle: 'What did it look at?',
+  looksHelp: 'The bright parts of a picture are those that it knows it by.',
+  looksAround: 'It looks at what is around it more than at the thing itself.',
   mixedUp: 'What it mixes up',
   mixesUp: (what: string, said: string, count: number) => `It took ${pictures(count)} of “${what}” for “${said}”.`,
   mixesUpNothing: 'Nothing: it told them all apart.',

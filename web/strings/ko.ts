@@ -80,12 +80,17 @@ export const ko: Strings = {
       `‘${name}’에는 사진이 ${images}장뿐이에요. 조금 더 넣어 주세요.`,
     'different-pictures': ({ class: name }: Params) =>
       `‘${name}’ 사진이 거의 다 비슷해요. 다른 곳, 다른 쪽, 다른 빛에서 찍은 사진을 넣어 주세요.`,
+    background: ({ class: name }: Params) =>
+      `‘${name}’ 둘레에 있는 것을 보고 알아맞혀요. 다른 곳에서 찍은 사진과, 같은 곳에서 찍은 다른 것들의 사진을 넣어 주세요.`,
     'check-pictures': () => '다른 클래스에 들어간 사진이 있을지 몰라요. 다르게 대답한 사진을 살펴보세요.',
     'tell-apart': ({ class: name, said }: Params) =>
       `‘${name}’과(와) ‘${said}’을(를) 헷갈려요. 무엇이 다른지 보이는 사진을 둘 다 넣어 주세요.`,
     'more-of-all': () => '사진이 늘수록 아직 더 나아져요. 클래스마다 더 넣어 주세요.',
     try: () => '아주 잘해요. 한 번도 본 적 없는 것을 보여 주세요.',
   },
+  looksTitle: '어디를 보았을까요?',
+  looksHelp: '사진에서 밝은 곳을 보고 알아맞혀요.',
+  looksAround: '그것 자체보다 둘레에 있는 것을 더 많이 봐요.',
   mixedUp: '헷갈린 것',
   mixesUp: (what, said, count) => `‘${what}’ ${pictures(count)}을 ‘${said}’${quotedAfter(said)} 했어요.`,
   mixesUpNothing: '하나도 없어요. 모두 구별했어요.',

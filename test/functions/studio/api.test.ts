@@ -204,6 +204,10 @@ describe('images', () => {
     const own = (await call('GET', `/images?class=${project.classes[1]!.id}&state=ready`))[1] as Page;
     expect(own.images.map((image) => image.id)).toEqual([id]);
     expect(own.images[0]!.thumbnailUrl).toContain(`thumbnails/${project.id}/${id}.webp`);
+    const two = [first.images[3]!.id, id];
+    const named = (await call('GET', `/images?ids=${two.join(',')}`))[1] as Page;
+    expect(named.images.map((image) => image.id)).toEqual(two);
+    expect((await call('GET', '/images?ids=nonsense'))[0]).toBe(404);
     expect((await call('GET', '/images?cursor=nonsense'))[0]).toBe(400);
     expect((await call('GET', '/images?state=lost'))[0]).toBe(400);
   });

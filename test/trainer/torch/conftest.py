@@ -72,6 +72,7 @@ def training(pictures, tmp_path_factory):
             "images": [{"id": str(row), "class": int(label)} for row, label in enumerate(pictures.labels)],
             "embeddings": str(folder / "embeddings.f32"),
             "check": [{"row": row, "path": str(pictures.paths[row])} for row in range(0, 36, 5)],
+            "look": [{"row": row, "path": str(pictures.paths[row])} for row in range(0, 36, 3)],
             "seed": 7,
             "out": str(folder / "out"),
         } | differing

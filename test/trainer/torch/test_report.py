@@ -15,10 +15,12 @@ def points(counts: list[int], distance: float, seed: int = 1) -> tuple[np.ndarra
     return embeddings, labels
 
 
-def report(embeddings: np.ndarray, labels: np.ndarray) -> dict:
+def report(embeddings: np.ndarray, labels: np.ndarray, backgrounds: list[float | None] | None = None) -> dict:
     classes = [f"c{one}" for one in range(labels.max() + 1)]
     ids = [f"i{row}" for row in range(len(labels))]
-    return describe(evaluate(embeddings, labels, len(classes), 1), classes, labels, ids)
+    return describe(
+        evaluate(embeddings, labels, len(classes), 1), classes, labels, ids, backgrounds or [None] * len(classes)
+    )
 
 
 def mislabelled() -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +46,21 @@ def burst(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 )
 def test_the_next_step_is_what_the_pictures_lack(pictures, code, params):
     assert report(*pictures)["next"] == {"code": code, "params": params}
+
+
+@pytest.mark.parametrize(
+    ("distance", "backgrounds", "code"),
+    [
+        (14, [0.4, 0.9, 0.8], "background"),
+        (14, [0.4, 0.6, None], "try"),
+        # One that is hardly told apart is known by nothing yet.
+        (1, [0.9, 0.9, 0.9], "tell-apart"),
+    ],
+)
+def test_a_class_that_is_known_by_its_background_is_named(distance, backgrounds, code):
+    step = report(*points([40, 40, 40], distance), backgrounds)["next"]
+    assert step["code"] == code
+    assert code != "background" or step["params"] == {"class": "c1"}
 
 
 def test_two_classes_that_are_mixed_up_are_named():

@@ -109,6 +109,8 @@ def test_files_of_a_head_say_what_the_trainer_says(learned, pictures):
     assert report["backbone"] == learned.name
     # What agrees is a model that tells the classes apart, and not all the same answer.
     assert report["accuracy"]["value"] > 0.7
+    # The embedding of one is the mean of what it sees at each place, of the other it is not.
+    assert len(report["heatmaps"]) == (12 if "efficientnet" in learned.name else 0)
 
 
 def test_files_work_where_nothing_of_ours_is(learned, pictures):

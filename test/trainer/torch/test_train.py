@@ -36,7 +36,7 @@ def test_progress_rises_through_all_steps(trained):
     percents = [event["percent"] for event in steps]
     assert percents == sorted(percents)
     assert all(0 <= percent <= 100 for percent in percents)
-    assert {event["step"] for event in steps} == {"fit", "evaluate", "export", "check"}
+    assert {event["step"] for event in steps} == {"fit", "evaluate", "export", "check", "look"}
     assert all(event["secondsLeft"] is None or event["secondsLeft"] >= 0 for event in steps)
 
 
@@ -68,9 +68,11 @@ def test_the_report_adds_up(trained):
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     assert accuracy["method"] == "cross-validation"
     for row, one in enumerate(report["classes"]):
-        assert one == {"name": kinds[row], "images": 12, "accuracy": pytest.approx(confusion[row, row] / 12)}
+        own = {"accuracy": pytest.approx(confusion[row, row] / 12), "background": one["background"]}
+        assert one == {"name": kinds[row], "images": 12} | own
+        assert 0 <= one["background"] <= 2
     assert report["format"] == 1
-    assert report["seconds"].keys() == {"fit", "evaluate", "export", "check"}
+    assert report["seconds"].keys() == {"fit", "evaluate", "export", "check", "look"}
     assert {"torch", "onnxruntime"} <= report["versions"].keys()
 
 
