@@ -1,4 +1,6 @@
-/** Rows 5, 6 and 21: events that repeat or get lost, and a project that is deleted while it trains. */
+/** Rows 5, 6, 7 and 21: events that repeat, get lost or are poison, and a project that is deleted while it trains. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { DeleteObjectCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
 import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -152,4 +154,42 @@ test('21: nothing is left of a project that is deleted while it trains', { timeo
   expect([await objects(), Number(rows!.left)]).toEqual([0, 0]);
   expect(seconds).toBeLessThan(60);
   await settle(system, 150);
+});
+
+test('7: poison ends on the dead-letter queues, where a person can look, and the good is unharmed', {
+  timeout: 600_000,
+}, async () => {
+  const poison = times(3, 20);
+  const learners = [];
+  for (let one = 0; one < poison; one++) {
+    await send('uploads', `no event ${one}`);
+    await send('training', { projectId: `no project ${one}` });
+    learners.push(await createProject(system, { pictures: times(4, 12), name: 'Good' }));
+  }
+  for (const learner of learners) await learner.until(({ status }) => status === 'ready', 120);
+  const dead = async () => [await depth(system, 'uploads-dead'), await depth(system, 'training-dead')];
+  await until(async () => (await dead()).every((count) => count === poison), 300, 'dead letters');
+  await settle(system, 150);
+  // Not waited for in a way that stops this process: the proxies live in it.
+  const shown = (
+    await promisify(execFile)(process.execPath, ['functions/maintain/dead-letters.ts', 'show'], {
+      env: system.environment,
+    })
+  ).stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as { queue: string; body: string });
+  const bodies = shown.map(({ body }) => body);
+  for (let one = 0; one < poison; one++) {
+    expect(bodies).toContain(`no event ${one}`);
+    expect(bodies).toContain(JSON.stringify({ projectId: `no project ${one}` }));
+  }
+  tell(
+    7,
+    'poison messages on both queues, between good ones',
+    2 * poison,
+    `${shown.length} on the dead-letter queues, ${learners.length} of ${poison} projects ready`,
+    '100 % good',
+  );
+  expect(shown).toHaveLength(2 * poison);
 });
