@@ -191,6 +191,7 @@ def ours(
         "images": [{"id": str(row), "class": label} for row, (_, label) in enumerate(pictures)],
         "embeddings": str(embeddings),
         "check": [{"row": row, "path": str(paths[row])} for row in range(0, len(paths), step)][:8],
+        "look": [{"row": row, "path": str(paths[row])} for row in range(0, len(paths), step)][:8],
         "seed": seed,
         "out": folder.name,
     }

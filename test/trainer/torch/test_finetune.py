@@ -181,6 +181,7 @@ def test_too_few_pictures_to_tune_are_told(train, training, pictures, tmp_path):
         images=[{"id": str(row), "class": int(row >= 12)} for row in rows],
         classes=["a", "b"],
         check=[],
+        look=[],
         pictures=[str(pictures.paths[row]) for row in rows],
         seconds=3,
         checkpoint=str(tmp_path / "checkpoint"),

@@ -164,7 +164,8 @@ def test_run_after_run_a_warm_child_does_not_grow(cache, training, pictures):
             rows = [row for row, label in enumerate(pictures.labels) if label < classes]
             params = training(seed=run, classes=["brick", "grass", "sky"][:classes])
             params["images"] = [params["images"][row] for row in rows]
-            params["check"] = [one for one in params["check"] if one["row"] in rows]
+            for some in ("check", "look"):
+                params[some] = [one for one in params[some] if one["row"] in rows]
             pictures.embeddings[rows].astype("<f4").tofile(params["embeddings"])
             answer, _ = child.ask("train", params)
             assert "result" in answer, answer
