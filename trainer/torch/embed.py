@@ -22,12 +22,14 @@ class Embedder:
     def __init__(self, backbone: Backbone, cache: Path, device: str):
         self.batch_size = batch_size[device]
         self.prepare_session = session(graph_path(cache, backbone, "preprocess"))
-        self.network: Callable[[np.ndarray], np.ndarray]
+        self.network: Callable[[list[np.ndarray]], np.ndarray]
         if device == "cuda":
             self.network = on_gpu(backbone, cache)
         else:
             run = session(graph_path(cache, backbone, "embed"), arena=True).run
-            self.network = lambda prepared: run(["embedding"], {"prepared": prepared})[0]
+            self.network = lambda prepared: np.concatenate(
+                [run(["embedding"], {"prepared": one[None]})[0] for one in prepared]
+            )
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> float32 [3, side, side], by the graph that every export carries."""
@@ -35,7 +37,7 @@ class Embedder:
 
     def embed(self, prepared: list[np.ndarray]) -> np.ndarray:
         """float32 [3, side, side] each -> float32 [N, features]."""
-        return self.network(np.stack(prepared))
+        return self.network(prepared)
 
 
 def session(model: Path | bytes, arena: bool = False) -> ort.InferenceSession:
@@ -51,16 +53,16 @@ def session(model: Path | bytes, arena: bool = False) -> ort.InferenceSession:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def on_gpu(backbone: Backbone, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
+def on_gpu(backbone: Backbone, cache: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
     """The network on the GPU in mixed precision: bfloat16 where the card has it, float16 on a V100."""
     import torch
 
     network = load_network(backbone, cache=cache).to("cuda", memory_format=torch.channels_last)
     precision = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
-    def run(prepared: np.ndarray) -> np.ndarray:
+    def run(prepared: list[np.ndarray]) -> np.ndarray:
         with torch.inference_mode(), torch.autocast("cuda", dtype=precision):
-            given = torch.from_numpy(prepared).to("cuda", memory_format=torch.channels_last)
+            given = torch.from_numpy(np.stack(prepared)).to("cuda", memory_format=torch.channels_last)
             return network(given).float().cpu().numpy()
 
     return run

@@ -61,8 +61,9 @@ def open_picture(path: Path, most_pixels: int) -> Picture:
         raise Rejected("too-many-pixels", message, width=width, height=height, limit=most_pixels)
     try:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        return Picture(np.asarray(flatten(upright)), formats[image.format])
+        kind = formats[image.format]
+        ImageOps.exif_transpose(image, in_place=True)
+        return Picture(np.asarray(flatten(image)), kind)
     except Exception as error:
         raise damaged() from error
 
@@ -73,7 +74,7 @@ def flatten(image: Image.Image) -> Image.Image:
         # Sixteen bits a point, which convert() would clip instead of scale.
         image = Image.fromarray((np.asarray(image, dtype=np.float32) / 257).clip(0, 255).astype(np.uint8))
     if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     see_through = image.convert("RGBA")
     white = Image.new("RGBA", see_through.size, "white")
     return Image.alpha_composite(white, see_through).convert("RGB")

@@ -6,6 +6,7 @@ order: ``{"image": index, "width", "height", "type", "embedding", "seconds"}`` (
 """
 
 import base64
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,6 +23,10 @@ from .images import Rejected, open_picture, write_thumbnail
 
 Event = dict[str, Any]
 
+# Pictures that a thread decodes before it embeds them: the network's weights push the decoder out of the processor's cache
+# (0.5 ms a picture in a row, 0.85 in turns with the network).
+most_in_a_row = 4
+
 
 class Ingest:
     def __init__(self, cache: Path, threads: int, device: str):
@@ -35,27 +40,31 @@ class Ingest:
         lock = Lock()
         seconds = {"decode": 0.0, "embed": 0.0}
 
-        def look(index: int, path: Path, thumbnail: Path | None) -> list[Event]:
-            """What is known when this picture is seen: why it is rejected, or the batch that it completes."""
-            began = time.perf_counter()
-            try:
-                picture = open_picture(path, most_pixels)
-            except Rejected as rejected:
-                return [{"image": index, "reason": rejected.reason}]
-            if thumbnail:
-                write_thumbnail(picture, thumbnail)
-            height, width, _ = picture.pixels.shape
-            facts = {"image": index, "width": width, "height": height, "type": picture.type}
-            prepared = embedder.prepare(picture.pixels)
-            facts["seconds"] = time.perf_counter() - began
+        def look(some: list[tuple[int, Path, Path | None]]) -> list[Event]:
+            """What is known when these pictures are seen: why some are rejected, and the batch that they complete."""
+            rejected, seen = [], []
+            for index, path, thumbnail in some:
+                began = time.perf_counter()
+                try:
+                    picture = open_picture(path, most_pixels)
+                except Rejected as refusal:
+                    rejected.append({"image": index, "reason": refusal.reason})
+                    continue
+                if thumbnail:
+                    write_thumbnail(picture, thumbnail)
+                height, width, _ = picture.pixels.shape
+                facts = {"image": index, "width": width, "height": height, "type": picture.type}
+                prepared = embedder.prepare(picture.pixels)
+                facts["seconds"] = time.perf_counter() - began
+                seen.append((facts, prepared))
             with lock:
-                seconds["decode"] += facts["seconds"]
-                waiting.append((facts, prepared))
+                seconds["decode"] += sum(facts["seconds"] for facts, _ in seen)
+                waiting.extend(seen)
                 if len(waiting) < embedder.batch_size:
-                    return []
+                    return rejected
                 batch = waiting.copy()
                 waiting.clear()
-            return embed(batch)
+            return rejected + embed(batch)
 
         def embed(batch: list[tuple[Event, np.ndarray]]) -> list[Event]:
             began = time.perf_counter()
@@ -69,8 +78,10 @@ class Ingest:
 
         pool = ThreadPoolExecutor(self.threads)
         try:
-            for seen in as_completed([pool.submit(look, *file) for file in files]):
-                for one in seen.result():
+            size = max(1, min(most_in_a_row, math.ceil(len(files) / self.threads)))
+            parts = [files[at : at + size] for at in range(0, len(files), size)]
+            for done in as_completed([pool.submit(look, some) for some in parts]):
+                for one in done.result():
                     event(one)
             for one in embed(waiting) if waiting else []:
                 event(one)

@@ -16,8 +16,8 @@ pictures_at_once = 100
 rounds = 5
 
 
-def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, float]:
-    """Pictures a second, on the bench's threads: the median of rounds taken in turns."""
+def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, tuple[float, float]]:
+    """Pictures a second on the bench's threads, and a second of the processor: medians of rounds taken in turns."""
     paths = [path for path, _ in pictures.tested(pictures_at_once)][:pictures_at_once]
     embedder = bench.ingest.embedder(default)
     run = session(graph_path(bench.cache, default, "embed"), arena=True).run
@@ -36,10 +36,11 @@ def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, floa
         "resize and embed": threaded(lambda pixels: embedder.embed([embedder.prepare(pixels)]), decoded),
         "request ingest: files to embeddings": lambda: embed(bench, paths, default.name),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, once in ways.items():
-            began = time.perf_counter()
+            began = time.perf_counter(), time.process_time()
             once()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: len(paths) / float(np.median(taken)) for name, taken in seconds.items()}
+            taken[name].append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    rates = {name: len(paths) / np.median(some, axis=0) for name, some in taken.items()}
+    return {name: (float(clock), float(processor)) for name, (clock, processor) in rates.items()}
