@@ -98,6 +98,9 @@ def choose_device(wanted: str) -> str:
     import torch
 
     if torch.cuda.is_available():
+        # What is not in mixed precision on purpose is in full precision, as the exported files are (with TF32, which torch takes
+        # for convolutions by default, probabilities were off by up to 0.001).
+        torch.backends.cudnn.allow_tf32 = False
         return "cuda"
     if wanted == "cuda":
         raise SystemExit("DEVICE is cuda, but torch sees no GPU: check the driver, or set DEVICE to auto.")

@@ -1,6 +1,7 @@
 """From pixels to embeddings, in the fastest runtime of the device."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +55,19 @@ def session(model: Path | bytes, arena: bool = False) -> ort.InferenceSession:
 
 
 def on_gpu(backbone: Backbone, cache: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """The network on the GPU in mixed precision: bfloat16 where the card has it, float16 on a V100."""
+    """The network on the GPU, in full precision: the exported files compute so, and pictures take longer to decode.
+
+    On an H100 batches of 16 took 2,209 pictures a second to 2,335 in bfloat16, whose probabilities are off by up to 0.02.
+    """
     import torch
 
     network = load_network(backbone, cache=cache).to("cuda", memory_format=torch.channels_last)
-    precision = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
     def run(prepared: list[np.ndarray]) -> np.ndarray:
-        with torch.inference_mode(), torch.autocast("cuda", dtype=precision):
+        with torch.inference_mode():
             given = torch.from_numpy(np.stack(prepared)).to("cuda", memory_format=torch.channels_last)
-            return network(given).float().cpu().numpy()
+            return network(given).cpu().numpy()
 
-    return run
+    # What torch finds out about a GPU's convolutions it keeps for each thread, and those of a request are new ones.
+    thread = ThreadPoolExecutor(1)
+    return lambda prepared: thread.submit(run, prepared).result()

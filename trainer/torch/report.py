@@ -1,5 +1,6 @@
 """What a report says of pictures that were held out (its schema: train.py)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,18 @@ def next_step(told: dict[str, Any], labels: np.ndarray, groups: np.ndarray) -> d
     return {"code": "try", "params": {}}
 
 
-def worth_of(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+@dataclass
+class Worth:
+    """Of what was said of some pictures."""
+
+    losses: np.ndarray
+    """Of each."""
+    accuracy: float
+
+    def told(self) -> dict[str, float]:
+        return {"loss": float(self.losses.mean()), "accuracy": self.accuracy}
+
+
+def worth_of(probabilities: np.ndarray, labels: np.ndarray) -> Worth:
     own = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)
-    return {"loss": float(-np.log(own).mean()), "accuracy": float((probabilities.argmax(axis=1) == labels).mean())}
+    return Worth(-np.log(own), float((probabilities.argmax(axis=1) == labels).mean()))

@@ -31,8 +31,9 @@ The report (``report.json``):
         queued until a worker took it), ingest (of all its pictures, when they came in: decoded, embedded), embed (now, of what
         was not cached), download, learn (all that is done here), store (after that)}
     fineTune (of that stage): {better, images: {learn, stop, judge}, head: {loss, accuracy}, network: {loss, accuracy}, both
-        on the judging pictures; epochs, bestEpoch, batch, resumed, seconds, device, precision, curve: [{epoch, seconds,
-        learned (mean loss), loss, accuracy}], of the pictures that say when to stop}
+        learned from the same and on the judging pictures; epochs, bestEpoch, wholeEpochs (then, of all pictures), batch,
+        resumed, seconds, device, precision, curve: [{epoch, seconds, learned (mean loss), loss, accuracy}], of the pictures
+        that say when to stop}
 """
 
 import json
@@ -59,14 +60,13 @@ from .evaluate import (
     evaluate,
     familiarity_threshold,
     fold_of,
-    held_out_logits,
     near_duplicates,
     rotate,
     stated,
     unknown_threshold,
 )
 from .familiarity import familiarity, find_prototypes
-from .finetune import FineTune, divide, read_pictures
+from .finetune import FineTune, divide, is_better, read_pictures, without_head
 from .head import Head, fit, softmax
 from .heatmap import around, cells, evidence, least_maps, open_places
 from .images import open_picture
@@ -178,53 +178,62 @@ class Train:
         if sides is None:
             raise TooFewImages("To tune the network each class needs three pictures that are not alike.")
         strength = choose_strength(points, labels, classes, folds, request.seed)
-        unseen = np.unique(folds[folds != 0])
-        judged = held_out_logits(points[folds != 0], labels[folds != 0], classes, folds[folds != 0], strength, unseen)
-        temperature = calibrate(judged[1], labels[folds != 0][judged[0]])
-        rival = fit(embeddings[folds != 0], labels[folds != 0], classes, strength).cooled(temperature)
-        start = fit(embeddings[sides.learn], labels[sides.learn], classes, strength).cooled(temperature)
+        start = fit(embeddings[sides.learn], labels[sides.learn], classes, strength)
+        cool = calibrate(start.logits(embeddings[sides.stop]), labels[sides.stop])
+        rival = start.cooled(cool)
         steps.done("evaluate", 2)
         pictures = read_pictures(request.pictures, request.backbone.side, self.threads)
         steps.done("read", 5)
+
+        def told(share: float, left: float) -> None:
+            steps.say("tune", 5 + 70 * share, left)
+
         torch.set_num_threads(self.threads)
         try:
-            tuning = FineTune(request.backbone, start, pictures, labels, self.device, request.seed, self.cache)
-            tuning.run(
-                sides, request.seconds, request.checkpoint, lambda share, left: steps.say("tune", 5 + 70 * share, left)
-            )
-            stop, judge = tuning.logits(sides.stop), tuning.logits(sides.judge)
+            tuning = FineTune(request.backbone, rival, pictures, labels, self.device, request.seed, self.cache)
+            judged = tuning.run(sides, request.seconds, request.checkpoint, told)
+            stop, judge = tuning.logits(sides.stop, judged), tuning.logits(sides.judge, judged)
+            temperature = calibrate(stop, labels[sides.stop])
+            probabilities = softmax(judge / temperature)
+            worth = [
+                worth_of(one, labels[sides.judge])
+                for one in (softmax(rival.logits(embeddings[sides.judge])), probabilities)
+            ]
+            learned = tuning.tuning.best_epoch > 0
+            better = learned and worth[1].accuracy >= worth[0].accuracy and is_better(worth[1].losses, worth[0].losses)
+            seen = without_head(judged)
+            prototypes = find_prototypes(tuning.logits(sides.learn, seen), labels[sides.learn], classes)
+            known = familiarity(tuning.logits(sides.judge, seen), prototypes)
+            if better:
+                whole = fit(embeddings, labels, classes, strength).cooled(cool)
+                judged = tuning.learn_all(whole, sides, request.seconds, request.checkpoint, told)
+                everything = np.arange(len(labels))
+                prototypes = find_prototypes(tuning.logits(everything, without_head(judged)), labels, classes)
         finally:
             torch.set_num_threads(self.threads if self.device == "cuda" else 1)
         steps.done("tune", 75)
-        temperature = calibrate(stop, labels[sides.stop])
-        probabilities = softmax(judge / temperature)
         right = probabilities.argmax(axis=1) == labels[sides.judge]
-        accuracy = stated(right, groups[sides.judge], "held-out", len(np.unique(folds)))
-        unknown_below = unknown_threshold(probabilities, right)
-        worth = [
-            worth_of(one, labels[sides.judge])
-            for one in (softmax(rival.logits(embeddings[sides.judge])), probabilities)
-        ]
-        better = worth[1]["accuracy"] >= worth[0]["accuracy"] and worth[1]["loss"] < worth[0]["loss"]
-        network = tuning.averaged.cpu()
-        weight, bias = (one.detach().double().numpy() for one in network.get_classifier().parameters())
-        network.set_submodule(classifier_name(network), torch.nn.Identity())
-        # Without its last layer the network gives embeddings, other ones than before.
-        prototypes = find_prototypes(tuning.logits(sides.learn, "cpu"), labels[sides.learn], classes)
-        unfamiliar = familiarity_threshold(familiarity(tuning.logits(sides.judge, "cpu"), prototypes), right)
         evaluation = Evaluation(
-            strength, temperature, unknown_below, unfamiliar, sides.judge, probabilities, accuracy, groups, curve=[]
+            strength,
+            temperature,
+            unknown_threshold(probabilities, right),
+            familiarity_threshold(known, right),
+            sides.judge,
+            probabilities,
+            stated(right, groups[sides.judge], "held-out", len(np.unique(folds))),
+            groups,
+            curve=[],
         )
-        told = {
+        told_of = {
             "better": better,
             "images": {name: len(rows) for name, rows in vars(sides).items()},
-            "head": worth[0],
-            "network": worth[1],
+            "head": worth[0].told(),
+            "network": worth[1].told(),
             **tuning.described(),
         }
-        return Learned(
-            evaluation, Head(weight, bias).cooled(temperature), network, prototypes, better, {"fineTune": told}
-        )
+        weight, bias = (one.detach().double().cpu().numpy() for one in judged.get_classifier().parameters())
+        head, network = Head(weight, bias).cooled(temperature), without_head(judged.cpu())
+        return Learned(evaluation, head, network, prototypes, better, {"fineTune": told_of})
 
     def write(self, request: Request, learned: "Learned") -> None:
         """All files but the report."""

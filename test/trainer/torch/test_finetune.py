@@ -12,7 +12,7 @@ from trainer.torch.backbone import registry
 from trainer.torch.errors import OutOfMemory
 from trainer.torch.evaluate import evaluate
 from trainer.torch.familiarity import find_prototypes
-from trainer.torch.finetune import FineTune, Sides, divide, read_pictures, vary
+from trainer.torch.finetune import FineTune, Sides, divide, is_better, read_pictures, vary
 from trainer.torch.head import fit, softmax
 from trainer.torch.request import read
 from trainer.torch.train import Learned, Train
@@ -69,20 +69,57 @@ def test_another_worker_goes_on_where_one_left_off_and_comes_to_the_same(images,
     assert moved["conv_stem.weight"] < moved["conv_head.weight"]
 
 
+def test_what_is_learned_from_all_pictures_goes_on_with_another_worker_too(images, head, pictures, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def learn(checkpoint: Path, *stops: int) -> FineTune:
+        for stop in stops:
+            tuning = FineTune(lite0, head, images, pictures.labels, "cpu", seed=3)
+            tuning.run(sides, 0.1, checkpoint, lambda *_: None)
+
+            def told(*_, tuning=tuning, stop=stop):
+                if tuning.tuning.whole == stop:
+                    raise Stopped
+
+            with pytest.raises(Stopped):
+                tuning.learn_all(head, sides, 1000, checkpoint, told)
+        return tuning
+
+    whole, parts = learn(tmp_path / "whole", 2), learn(tmp_path / "parts", 1, 2)
+    assert (whole.tuning.whole, parts.tuning.whole, parts.tuning.resumed) == (2, 2, 1)
+    for one, other in zip(whole.averaged.parameters(), parts.averaged.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    # What was judged is still there, and another network.
+    judged = parts.run(sides, 0.1, tmp_path / "parts", lambda *_: None)
+    assert not torch.equal(judged.conv_stem.weight, parts.averaged.conv_stem.weight)
+
+
+def test_better_is_more_than_chance():
+    rng = np.random.default_rng(0)
+    rival = rng.exponential(size=20)
+    assert is_better(rival - 0.1, rival)
+    assert not is_better(rival, rival)
+    assert not is_better(rival + 0.1, rival)
+    # A mean that one picture makes says nothing.
+    assert not is_better(np.where(np.arange(20) == 0, 0, rival + 0.01), rival)
+    assert not is_better(np.array([0.0]), np.array([1.0]))
+
+
 def test_it_begins_with_the_head_s_own_answers(images, head, pictures):
     tuning = FineTune(lite0, head, images, pictures.labels, "cpu", seed=3)
     rows = np.arange(0, 36, 5)
     ours = head.logits(pictures.embeddings[rows].astype(np.float64))
     # Pictures are resized twice here, so a little differs.
-    assert (tuning.logits(rows).argmax(1) == ours.argmax(1)).mean() > 0.8
-    assert np.abs(tuning.logits(rows) - ours).mean() < 0.3 * np.abs(ours).mean()
+    assert (tuning.logits(rows, tuning.averaged).argmax(1) == ours.argmax(1)).mean() > 0.8
+    assert np.abs(tuning.logits(rows, tuning.averaged) - ours).mean() < 0.3 * np.abs(ours).mean()
 
 
 def test_too_little_memory_is_answered_by_smaller_batches(images, head, pictures, monkeypatch):
     tuning = FineTune(lite0, head, images, pictures.labels, "cpu", seed=3)
     tried = []
 
-    def epoch(rows: np.ndarray, most: int) -> float:
+    def epoch(number: int, rows: np.ndarray, most: int) -> float:
         tried.append(tuning.tuning.batch)
         if tuning.tuning.batch > holds:
             raise torch.cuda.OutOfMemoryError
@@ -90,11 +127,11 @@ def test_too_little_memory_is_answered_by_smaller_batches(images, head, pictures
 
     monkeypatch.setattr(tuning, "epoch", epoch)
     holds = 2
-    assert tuning.epoch_in_memory(sides.learn, 4) == 1.0
+    assert tuning.epoch_in_memory(0, sides.learn, 4) == 1.0
     assert tried == [8, 4, 2]
     holds = 1
     with pytest.raises(OutOfMemory):
-        tuning.epoch_in_memory(sides.learn, 4)
+        tuning.epoch_in_memory(0, sides.learn, 4)
 
 
 def test_no_two_views_of_a_picture_are_alike_and_all_are_pictures(images):
@@ -166,8 +203,11 @@ def test_the_child_tunes_judges_and_tells(train, training, pictures, tmp_path):
     assert sum(told["images"].values()) == 36
     assert told["epochs"] == len(told["curve"]) - 1 >= 1
     assert told["device"] == "cpu"
-    worth = told["network"]["accuracy"], -told["network"]["loss"]
-    assert told["better"] == (worth[0] >= told["head"]["accuracy"] and -worth[1] < told["head"]["loss"])
+    if told["better"]:
+        assert told["network"]["accuracy"] >= told["head"]["accuracy"]
+        assert told["network"]["loss"] < told["head"]["loss"]
+        assert told["bestEpoch"] > 0
+    assert (told["wholeEpochs"] > 0) == told["better"]
     assert bool(result["artifacts"]) == told["better"]
     assert result["report"]["accuracy"]["images"] == told["images"]["judge"]
     assert {event["step"] for event in events if "written" not in event} >= {"evaluate", "read", "tune"}
