@@ -233,7 +233,8 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     z = 1.96
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # At the ends exactly, which rounding would miss: all right may well be all right.
+    return 0.0 if share == 0 else float(middle - half), 1.0 if share == 1 else float(middle + half)
 
 
 def confusion(labels: np.ndarray, said: np.ndarray, classes: int) -> list[list[int]]:

@@ -64,6 +64,34 @@ def read_sets(folder: Path) -> list[PictureSet]:
     return [PictureSet(folder.name, [one.name for one in classes], train, test)]
 
 
+def half_alike(chosen: list[tuple[Path, int]], folder: Path, seed: int) -> list[tuple[Path, int]]:
+    """As many pictures, the second half of each class being the first half again: as the next frame of a burst would be."""
+    random = np.random.default_rng(seed)
+    found = []
+    for label in sorted({label for _, label in chosen}):
+        paths = [path for path, of in chosen if of == label]
+        own = paths[: (len(paths) + 1) // 2]
+        found += [(path, label) for path in own]
+        for number, path in enumerate(own[: len(paths) - len(own)]):
+            with Image.open(path) as image:
+                again = next_frame(image.convert("RGB"), random)
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{label}-{number}.jpg"
+            again.save(file, quality=85)
+            found.append((file, label))
+    return found
+
+
+def next_frame(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """A little turned, moved and lit otherwise."""
+    turned = image.rotate(random.uniform(-3, 3), Image.Resampling.BILINEAR)
+    width, height = turned.size
+    left, top, right, bottom = random.uniform(0.02, 0.05, 4)
+    part = turned.crop((width * left, height * top, width * (1 - right), height * (1 - bottom)))
+    light = random.uniform(0.9, 1.1)
+    return part.point(lambda value: min(255, value * light))
+
+
 def draw_set(folder: Path) -> PictureSet:
     """Five shapes, small, turned, in any colour, before clutter: what a picture shows is neither its colour nor its ground."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ Seconds are the processor's (all threads; a busy machine changes them little), f
 imported and pretrained networks at hand. With ``--keep`` every
 measurement is a line of JSON in FILE, and what it holds already is not measured again: slow methods can be measured apart.
 ``--others DIR`` holds pictures of other things: how many of them a model answers with "I don't know". ``--picture FILE`` draws
-the table of accuracies (SVG).
+the table of accuracies (SVG). With ``--half-alike`` half of the pictures of a class are all but the other half again.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np
 root = Path(__file__).parents[3]
 sys.path.insert(0, str(root))
 
-from data import PictureSet, draw_set, pictures_in, read_sets  # noqa: E402
+from data import PictureSet, draw_set, half_alike, pictures_in, read_sets  # noqa: E402
 from methods import Workbench, learn  # noqa: E402
 from picture import accuracy_picture  # noqa: E402
 from tables import accuracy_table, stated_table, throughput_table, unknown_table  # noqa: E402
@@ -42,7 +42,9 @@ def main() -> None:
         others = [path for path in others if path in pictures_in(path.parent)][: options.most_others]
         done = [json.loads(line) for line in options.keep.read_text().splitlines()] if options.keep.exists() else []
         with options.keep.open("a") as keep:
-            for one in (one for pictures in sets for one in measure(pictures, bench, others, options, done)):
+            for one in (
+                one for pictures in sets for one in measure(pictures, bench, others, options, done, Path(folder))
+            ):
                 done.append(one)
                 keep.write(json.dumps(one) + "\n")
                 keep.flush()
@@ -74,27 +76,38 @@ def read_options() -> argparse.Namespace:
     options.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     options.add_argument("--picture", type=Path)
     options.add_argument("--tune-seconds", type=float, default=300, help="the most that tuned learns")
+    options.add_argument("--half-alike", action="store_true")
     options.add_argument("--no-throughput", action="store_true")
     return options.parse_args()
 
 
-def measure(pictures: PictureSet, bench: Workbench, others: list[Path], options: argparse.Namespace, done: list[dict]):
+def measure(
+    pictures: PictureSet,
+    bench: Workbench,
+    others: list[Path],
+    options: argparse.Namespace,
+    done: list[dict],
+    scratch: Path,
+):
     """A measurement after the other, as they are made; those of ``done`` are left out."""
+    name = f"{pictures.name}, half alike" if options.half_alike else pictures.name
     tested = pictures.tested(options.test)
     truth = np.array([label for _, label in tested])
     there = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
     for size in map(int, options.sizes):
         for seed in range(options.seeds):
             chosen = pictures.choose(size, seed)
+            if chosen and options.half_alike:
+                chosen = half_alike(chosen, scratch / f"{name} {size} {seed}", seed)
             for method in options.methods if chosen else []:
-                if (pictures.name, method, size, seed) in there:
+                if (name, method, size, seed) in there:
                     continue
                 began = time.process_time()
                 classify, report = learn(method, bench, chosen, pictures.classes, seed)
                 seconds = time.process_time() - began
                 said, known = part(classify([path for path, _ in tested]), pictures.classes)
                 right = said.argmax(1) == truth
-                one = {"set": pictures.name, "method": method, "size": size, "seed": seed, "seconds": seconds}
+                one = {"set": name, "method": method, "size": size, "seed": seed, "seconds": seconds}
                 one |= {"accuracy": float(right.mean()), "tested": len(tested), "device": bench.device}
                 if report:
                     one["stated"] = report["accuracy"]
@@ -105,9 +118,7 @@ def measure(pictures: PictureSet, bench: Workbench, others: list[Path], options:
                     said, known = part(classify(others), pictures.classes)
                     one["caught"] = unknown(said, known, limits).mean()
                     one["others"] = known.round(4).tolist()
-                print(
-                    f"{pictures.name} {method} {size} #{seed}: {right.mean():.1%} in {seconds:.1f} s", file=sys.stderr
-                )
+                print(f"{name} {method} {size} #{seed}: {right.mean():.1%} in {seconds:.1f} s", file=sys.stderr)
                 yield one
 
 
