@@ -13,11 +13,12 @@ import { parseTrainingMessage, type Queues } from '#shared/queues.ts';
 import type { SettingsOf } from '#shared/settings.ts';
 import type { Detail } from '#shared/words.ts';
 import { restoreCheckpoint, storeCheckpoint } from './checkpoint.ts';
-import { HandOver } from './consume.ts';
+import { HandOver, Outage } from './consume.ts';
 import { type Dataset, readDataset } from './dataset.ts';
 import { type EmbeddingStore, readEmbeddings } from './embeddings.ts';
 import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, writeProgress } from './lease.ts';
 import { publishModel, type Stored, storeArtifacts, type Trained, type Written } from './publish.ts';
+import { blameRoom } from './room.ts';
 import { stopwatch } from './stopwatch.ts';
 import { type Torch, TorchError } from './torch.ts';
 import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
@@ -83,6 +84,11 @@ export function createTrain(training: Training): (body: string) => Promise<void>
       if (over.aborted) {
         await releaseLease(postgres.db, lease);
         throw new HandOver('this worker is stopping');
+      }
+      const blamed = isHopeless(error) ? error : await blameRoom(settings.SCRATCH, error);
+      if (blamed instanceof Outage) {
+        await releaseLease(postgres.db, lease);
+        throw blamed;
       }
       told.error({ err: error }, 'training failed');
       const again = await failRun(postgres.db, lease, explain(error), { final: isHopeless(error) });
@@ -246,11 +252,13 @@ const isHopeless = (error: unknown): boolean =>
   error instanceof TorchError && ['too-few-images', 'too-many-to-tune', 'bad-input'].includes(error.code);
 
 function explain(error: unknown): Detail {
-  const code = error instanceof TorchError ? error.code : 'failed';
+  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+  const code = full ? 'out-of-room' : error instanceof TorchError ? error.code : 'failed';
   const messages: Record<string, string> = {
     'too-few-images': 'Two classes need two pictures each before a model can be made.',
     'too-many-to-tune': `The network itself is tuned on at most ${mostTunedImages} pictures.`,
     'out-of-memory': 'The computer ran out of memory while it was learning.',
+    'out-of-room': 'The computer has too little room on its disk for so many pictures.',
   };
   const message = messages[code] ?? 'Something went wrong while learning.';
   return { code, params: {}, message };

@@ -35,8 +35,8 @@ export interface System {
   /** Straight to the embedded server. */
   aws: string;
   proxies: { s3: FaultProxy; sqs: FaultProxy; postgres: FaultProxy };
-  /** Starts one trainer more. */
-  trainer: (environment?: NodeJS.ProcessEnv) => Trainer;
+  /** Starts one trainer more; `through` a program that becomes the one that its arguments name. */
+  trainer: (environment?: NodeJS.ProcessEnv, through?: string[]) => Trainer;
   /** Those that live. */
   trainers: Set<Trainer>;
   /** Postgres stops at once, as a crash would stop it, and starts again on the same data. */
@@ -101,8 +101,9 @@ export async function startSystem(chance: () => number, variables: NodeJS.Proces
       for (const one of trainers) one.process.kill('SIGKILL');
       await Promise.all([...trainers].map(({ ended }) => ended));
     });
-    const trainer = (own: NodeJS.ProcessEnv = {}): Trainer => {
-      const child = spawn(process.execPath, ['trainer/main.ts'], {
+    const trainer = (own: NodeJS.ProcessEnv = {}, through: string[] = []): Trainer => {
+      const [program, ...args] = [...through, process.execPath, 'trainer/main.ts'];
+      const child = spawn(program!, args, {
         env: { ...environment, ...own },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
