@@ -22,6 +22,7 @@ import { blameRoom } from './room.ts';
 import { stopwatch } from './stopwatch.ts';
 import { type Torch, TorchError } from './torch.ts';
 import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
+import { quietBeforeTuning } from './turns.ts';
 
 interface Training extends EmbeddingStore {
   postgres: Postgres;
@@ -44,8 +45,6 @@ const mostLookedAt = 24;
 const mostLookedAtOfClass = 4;
 /** Queue and Postgres have a clock each: a message this much before its time is sent again rather than taken for an old one. */
 const clockSkewSeconds = 1;
-/** Seconds after a head's training until a fine-tuning that waits may begin: what a learner adds meanwhile goes first. */
-const quietBeforeTuning = 20;
 
 /** The handler of the `training` queue: a knock at a project's door. Postgres says what there is to do. */
 export function createTrain(training: Training): (body: string) => Promise<void> {
@@ -57,6 +56,8 @@ export function createTrain(training: Training): (body: string) => Promise<void>
     if (taken.kind === 'early' && taken.seconds <= clockSkewSeconds) return await queues.sendTraining(message, 1);
     if (taken.kind !== 'taken') return;
     const { lease } = taken;
+    // Another learner's turn: who knocked does so again, whatever becomes of this run.
+    if (lease.projectId !== message.projectId) await queues.sendTraining(message);
     const told = log.child({
       project: lease.projectId,
       run: lease.runId,

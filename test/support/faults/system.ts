@@ -182,10 +182,13 @@ export const wait = (seconds: number): Promise<void> => new Promise((resolve) =>
 let drawn: Promise<Record<string, File[]>> | undefined;
 
 /** A project of two classes with so many pictures each, uploaded. */
-export async function createProject(system: System, { pictures = 4, name = 'Faults' } = {}): Promise<Learner> {
+export async function createProject(
+  system: System,
+  { pictures = 4, name = 'Faults', cookie }: { pictures?: number; name?: string; cookie?: string } = {},
+): Promise<Learner> {
   drawn ??= drawAll();
   const files = await drawn;
-  const learner = await createLearner(system.local.studioUrl, name, [...kinds]);
+  const learner = await createLearner(system.local.studioUrl, name, [...kinds], cookie);
   await Promise.all(kinds.map((kind) => learner.upload(kind, files[kind]!.slice(0, pictures))));
   return learner;
 }
