@@ -25,58 +25,65 @@ async function waiting(): Promise<number> {
   return await until(async () => (await learner.project()).status === 'ready', 120, 'ready');
 }
 
-/** A learner with many projects that have a model, and ask for another one again and again. */
-async function startGreedy() {
+/** A learner with many projects that have a model, and ask for another one again and again between `go` and `rest`. */
+async function createGreedy() {
   const made = await fetch(`${system.local.studioUrl}/api/projects`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ name: 'Greedy', classes: [] }),
   });
-  const cookie = made.headers.get('Set-Cookie')!.split(';')[0]!;
-  const own = { name: 'Greedy', cookie };
+  const own = { name: 'Greedy', cookie: made.headers.get('Set-Cookie')!.split(';')[0]! };
   const projects = await Promise.all(Array.from({ length: greedyProjects }, () => createProject(system, own)));
   for (const one of projects) await one.until(({ status }) => status === 'ready', 120);
-  let asking = true;
-  const loops = projects.map(async (one, index) => {
-    await wait(index / greedyProjects);
-    for (; asking; await wait(3)) await one.call('POST', '/runs');
-  });
-  return async () => {
-    asking = false;
-    await Promise.all(loops);
+  let asking = false;
+  let loops: Promise<void>[] = [];
+  return {
+    go: () => {
+      asking = true;
+      loops = projects.map(async (one, index) => {
+        await wait(index / greedyProjects);
+        for (; asking; await wait(3)) await one.call('POST', '/runs');
+      });
+    },
+    /** Until nothing is left of what was asked for. */
+    rest: async () => {
+      asking = false;
+      await Promise.all(loops);
+      await settle(system, 120);
+    },
   };
 }
 
 const chance = chanceOf(17);
 const median = (all: number[]) => all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)]!;
-const measure = async () => {
-  const all: number[] = [];
-  for (let one = 0; one < times(3, 25); one++) {
+const measure = async (into: number[]) => {
+  for (let one = 0; one < 3; one++) {
     // So that no rhythm comes up between theirs and the greedy one's.
     await wait(chance() * 2);
-    all.push(await waiting());
+    into.push(await waiting());
   }
-  return all;
 };
 
 test('17: who trains without end makes others wait hardly longer', { timeout: 900_000 }, async () => {
-  await waiting();
-  const alone = await measure();
-  const stop = await startGreedy();
-  const beside = await measure();
-  await stop();
+  const [alone, beside]: [number[], number[]] = [[], []];
+  const greedy = await createGreedy();
+  // By turns: what else the machine does then weighs on both.
+  for (let turn = 0; turn < times(1, 6); turn++) {
+    await measure(alone);
+    greedy.go();
+    await measure(beside);
+    await greedy.rest();
+  }
   const [trained] = await system.postgres.sql<{ runs: number }[]>`select count(*)::int as runs from runs
     where not automatic and state = 'succeeded'`;
   const ratio = median(beside) / median(alone);
-  const worst = Math.max(...beside);
   tell(
     17,
     `${greedyProjects} projects of one learner train without end on the one worker (${trained!.runs} runs), settle time ${settleSeconds} s`,
-    `${alone.length} and ${beside.length} others`,
-    `${ratio.toFixed(2)} x (medians ${median(beside).toFixed(1)} and ${median(alone).toFixed(1)} s, at most ${worst.toFixed(1)} s)`,
+    `${alone.length} others alone, ${beside.length} beside`,
+    `${ratio.toFixed(2)} x (medians ${median(beside).toFixed(1)} and ${median(alone).toFixed(1)} s, at most ${Math.max(...beside).toFixed(1)} s)`,
     '<= 1.2 x',
   );
-  await settle(system, 120);
   expect(trained!.runs).toBeGreaterThan(beside.length);
   expect(ratio).toBeLessThanOrEqual(1.2);
 });
