@@ -3,12 +3,22 @@ import {
   DeleteMessageCommand,
   type Message,
   ReceiveMessageCommand,
+  SendMessageCommand,
   type SQSClient,
 } from '@aws-sdk/client-sqs';
 import type { Log } from '#shared/log.ts';
 
 /** Thrown by a handler whose message is to come again soon though nothing went wrong: work that is handed over. */
 export class HandOver extends Error {}
+
+/**
+ * Thrown by a handler that this worker's own trouble keeps from working, about which `check` will say the same. A fresh message
+ * takes the place of its own, so that no outage, however often it comes, uses up the receives of one.
+ */
+export class Outage extends Error {}
+
+/** Until an outage may be over. */
+const outageSeconds = 5;
 
 interface Consuming {
   sqs: SQSClient;
@@ -62,7 +72,8 @@ export async function consume({ concurrency, stopping, check, ...consuming }: Co
     } catch (error) {
       if (stopping.aborted) break;
       pause = Math.min(30, pause * 2 || 0.5);
-      log.warn({ err: error, queue: queueUrl, seconds: pause }, 'queue or Postgres is out of reach');
+      const why = error instanceof Outage ? 'no work is taken' : 'queue or Postgres is out of reach';
+      log.warn({ err: error, queue: queueUrl, seconds: pause }, why);
       await sleep(pause * (0.5 + Math.random()), stopping);
     }
   }
@@ -78,6 +89,12 @@ async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log,
     sqs
       .send(new ChangeMessageVisibilityCommand({ ...handleOf, VisibilityTimeout: seconds }))
       .catch((error) => log.warn({ err: error }, 'could not change how long a message is hidden'));
+  const replace = async () => {
+    const fresh = { QueueUrl: queueUrl, MessageBody: message.Body ?? '', DelaySeconds: outageSeconds };
+    await sqs.send(new SendMessageCommand(fresh));
+    await sqs.send(new DeleteMessageCommand(handleOf));
+    return true;
+  };
   const heartbeat = setInterval(() => hide(visibilitySeconds), (visibilitySeconds * 1000) / 3);
   try {
     await handle(message.Body ?? '');
@@ -91,6 +108,8 @@ async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log,
     if (error instanceof HandOver) {
       log.info({ reason: error.message }, 'message handed over');
       await hide(0);
+    } else if (error instanceof Outage && (await replace().catch(() => false))) {
+      log.error({ err: error, body: message.Body?.slice(0, 500) }, 'message waits until this worker can work again');
     } else {
       log.error({ err: error, receives, body: message.Body?.slice(0, 500) }, 'message failed and comes again');
       await hide(Math.min(60, 2 ** receives));

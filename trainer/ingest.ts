@@ -15,6 +15,7 @@ import type { SettingsOf } from '#shared/settings.ts';
 import type { Detail } from '#shared/words.ts';
 import { createBatcher } from './batch.ts';
 import { type Pictures, picturesPerRequest, type Seen } from './pictures.ts';
+import { blameRoom } from './room.ts';
 
 interface Ingesting {
   db: Database;
@@ -57,7 +58,7 @@ export function createIngest({
     // A single bad event must not keep the others of its message from being recorded.
     const settled = await Promise.allSettled(events.map((event) => handle(event)));
     const failed = settled.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
+    if (failed) throw await blameRoom(settings.SCRATCH, failed.reason);
   };
 
   async function handle(event: ObjectEvent): Promise<void> {

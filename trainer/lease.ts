@@ -9,6 +9,7 @@ import { projects, runs } from '#shared/schema.ts';
 import type { SettingsOf } from '#shared/settings.ts';
 import type { Detail, Stage } from '#shared/words.ts';
 import { canTrain } from './dataset.ts';
+import { findBefore } from './turns.ts';
 
 /** This worker is no longer the one: the run was cancelled, taken over, or its project is gone. */
 export class LeaseLost extends Error {}
@@ -27,7 +28,7 @@ export interface Lease {
 
 export type Taken =
   | { kind: 'taken'; lease: Lease }
-  /** Another worker is at it; `seconds` until its lease would run out. */
+  /** Another worker is at it, or somebody else's turn is near; `seconds` until its lease would run out, or until that. */
   | { kind: 'busy'; seconds: number }
   /** Due in `seconds`, which a message that is still to come will find. */
   | { kind: 'early'; seconds: number }
@@ -38,11 +39,20 @@ type LeaseSettings = SettingsOf<'BACKBONES' | 'LEASE_SECONDS' | 'DIRTY_SECONDS'>
 /** Real failures after which a run is given up. */
 const mostFailures = 3;
 
+/** Takes what there is to train in a project that someone knocked for, or in another one whose turn it is. */
+export async function takeRun(db: Database, projectId: string, settings: LeaseSettings): Promise<Taken> {
+  const before = await findBefore(db, projectId);
+  if (before && before.seconds > 0) return { kind: 'busy', seconds: before.seconds };
+  const taken = before && (await takeOwn(db, before.id, settings));
+  // Another worker was faster, or it had too few images.
+  return taken?.kind === 'taken' ? taken : await takeOwn(db, projectId, settings);
+}
+
 /**
  * Takes what a project has to train, if anything: a run whose worker is gone, else the oldest that a learner asked for, else
  * what is due by itself. A run always takes the newest revision, and with it everything that was due.
  */
-export async function takeRun(db: Database, projectId: string, settings: LeaseSettings): Promise<Taken> {
+async function takeOwn(db: Database, projectId: string, settings: LeaseSettings): Promise<Taken> {
   return await db.transaction(async (transaction): Promise<Taken> => {
     const [project] = await transaction
       .select({
@@ -106,6 +116,7 @@ export async function takeRun(db: Database, projectId: string, settings: LeaseSe
           .onConflictDoNothing()
           .returning();
     if (!run) return { kind: 'nothing' };
+    await transaction.update(projects).set({ servedAt: databaseTime }).where(eq(projects.id, projectId));
     const { id: runId, attempt, revision, stage, backbone } = run;
     const waited = Math.max(0, waiting ? waiting.waited : -(project.seconds ?? 0));
     return { kind: 'taken', lease: { runId, projectId, attempt, revision, stage, backbone, waited } };

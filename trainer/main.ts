@@ -8,6 +8,7 @@ import { start } from '#shared/start.ts';
 import { consume, sleep } from './consume.ts';
 import { createIngest } from './ingest.ts';
 import { createPictures } from './pictures.ts';
+import { checkRoom } from './room.ts';
 import { createTorch } from './torch.ts';
 import { createTrain } from './train.ts';
 
@@ -56,7 +57,7 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
     visibilitySeconds: Math.ceil(settings.LEASE_SECONDS),
     stopping,
     log,
-    check: () => postgres.db.execute('select 1'),
+    check: () => Promise.all([postgres.db.execute('select 1'), checkRoom(settings.SCRATCH)]),
   };
   await Promise.all([
     consume({

@@ -13,14 +13,16 @@ import { parseTrainingMessage, type Queues } from '#shared/queues.ts';
 import type { SettingsOf } from '#shared/settings.ts';
 import type { Detail } from '#shared/words.ts';
 import { restoreCheckpoint, storeCheckpoint } from './checkpoint.ts';
-import { HandOver } from './consume.ts';
+import { HandOver, Outage } from './consume.ts';
 import { type Dataset, readDataset } from './dataset.ts';
 import { type EmbeddingStore, readEmbeddings } from './embeddings.ts';
 import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, writeProgress } from './lease.ts';
 import { publishModel, type Stored, storeArtifacts, type Trained, type Written } from './publish.ts';
+import { blameRoom } from './room.ts';
 import { stopwatch } from './stopwatch.ts';
 import { type Torch, TorchError } from './torch.ts';
 import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
+import { quietBeforeTuning } from './turns.ts';
 
 interface Training extends EmbeddingStore {
   postgres: Postgres;
@@ -43,8 +45,6 @@ const mostLookedAt = 24;
 const mostLookedAtOfClass = 4;
 /** Queue and Postgres have a clock each: a message this much before its time is sent again rather than taken for an old one. */
 const clockSkewSeconds = 1;
-/** Seconds after a head's training until a fine-tuning that waits may begin: what a learner adds meanwhile goes first. */
-const quietBeforeTuning = 20;
 
 /** The handler of the `training` queue: a knock at a project's door. Postgres says what there is to do. */
 export function createTrain(training: Training): (body: string) => Promise<void> {
@@ -56,6 +56,8 @@ export function createTrain(training: Training): (body: string) => Promise<void>
     if (taken.kind === 'early' && taken.seconds <= clockSkewSeconds) return await queues.sendTraining(message, 1);
     if (taken.kind !== 'taken') return;
     const { lease } = taken;
+    // Another learner's turn: who knocked does so again, whatever becomes of this run.
+    if (lease.projectId !== message.projectId) await queues.sendTraining(message);
     const told = log.child({
       project: lease.projectId,
       run: lease.runId,
@@ -83,6 +85,11 @@ export function createTrain(training: Training): (body: string) => Promise<void>
       if (over.aborted) {
         await releaseLease(postgres.db, lease);
         throw new HandOver('this worker is stopping');
+      }
+      const blamed = isHopeless(error) ? error : await blameRoom(settings.SCRATCH, error);
+      if (blamed instanceof Outage) {
+        await releaseLease(postgres.db, lease);
+        throw blamed;
       }
       told.error({ err: error }, 'training failed');
       const again = await failRun(postgres.db, lease, explain(error), { final: isHopeless(error) });
@@ -246,11 +253,13 @@ const isHopeless = (error: unknown): boolean =>
   error instanceof TorchError && ['too-few-images', 'too-many-to-tune', 'bad-input'].includes(error.code);
 
 function explain(error: unknown): Detail {
-  const code = error instanceof TorchError ? error.code : 'failed';
+  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+  const code = full ? 'out-of-room' : error instanceof TorchError ? error.code : 'failed';
   const messages: Record<string, string> = {
     'too-few-images': 'Two classes need two pictures each before a model can be made.',
     'too-many-to-tune': `The network itself is tuned on at most ${mostTunedImages} pictures.`,
     'out-of-memory': 'The computer ran out of memory while it was learning.',
+    'out-of-room': 'The computer has too little room on its disk for so many pictures.',
   };
   const message = messages[code] ?? 'Something went wrong while learning.';
   return { code, params: {}, message };

@@ -44,6 +44,8 @@ export const projects = pgTable(
     trainDueAt: time('train_due_at'),
     /** The first change that no run has taken up yet: a project that never settles trains after DIRTY_SECONDS all the same. */
     dirtySince: time('dirty_since'),
+    /** When a worker last took a run of it: learners take turns (trainer/turns.ts). */
+    servedAt: time('served_at'),
     currentModelId: uuid('current_model_id'),
     createdAt: time('created_at').notNull().default(now),
     usedAt: time('used_at').notNull().default(now),
@@ -149,6 +151,7 @@ export const runs = pgTable(
   (table) => [
     index('runs_project').on(table.projectId, table.createdAt),
     uniqueIndex('runs_automatic').on(table.projectId, table.revision).where(sql`${table.automatic}`),
+    index('runs_queued').on(table.projectId).where(sql`${table.state} = 'queued'`),
     // One lease for each project, by the database's own rule.
     uniqueIndex('runs_running').on(table.projectId).where(sql`${table.state} = 'running'`),
   ],
@@ -195,7 +198,7 @@ export const artifacts = pgTable(
   (table) => [primaryKey({ columns: [table.modelId, table.name] })],
 );
 
-/** An artifact's bytes, in rows of 128 KiB (see artifacts.ts). */
+/** An artifact's bytes, in rows of 64 KiB (see artifacts.ts). */
 export const chunks = pgTable(
   'chunks',
   {

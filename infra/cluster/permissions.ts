@@ -43,8 +43,8 @@ export function grants(aws: OnAws['aws'], namespace: string): Grant[] {
   return [
     ours(
       'trainer',
-      allow(queues, 'sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility'),
-      allow([training.arn], 'sqs:SendMessage'),
+      // Events too are sent anew, by a worker that cannot work (consume.ts, Outage).
+      allow(queues, 'sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility', 'sqs:SendMessage'),
       allow([originals], 's3:GetObject'),
       // Without it, S3 says 403 rather than 404 of an object that is gone.
       allow([bucketArn], 's3:ListBucket'),

@@ -9,12 +9,12 @@ export interface File {
 
 export type Learner = Awaited<ReturnType<typeof createLearner>>;
 
-/** Creates a project with these classes and holds its key. */
-export async function createLearner(studioUrl: string, name: string, classNames: string[]) {
+/** Creates a project with these classes and holds its key; with the `cookie` of a session, one more project of that learner. */
+export async function createLearner(studioUrl: string, name: string, classNames: string[], cookie?: string) {
   const created = await answer<{ id: string; key: string; classes: { id: string; name: string }[] }>(
     await fetch(`${studioUrl}/api/projects`, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
+      headers: { 'Content-Type': 'application/json', ...(cookie && { Cookie: cookie }) },
       body: JSON.stringify({ name, classes: classNames }),
     }),
   );

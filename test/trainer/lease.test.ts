@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eq, sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { raiseRevision } from '#shared/revisions.ts';
 import { images, models, projects, runs } from '#shared/schema.ts';
 import { pruneModels } from '../../functions/maintain/models.ts';
@@ -34,6 +34,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ai-teacher-lease-'));
   await writeFile(join(folder, one.name), 'a');
 });
+// What one test left waiting would have its turn in the next.
+beforeEach(() => postgres.sql`delete from projects`);
 afterAll(async () => {
   await rm(folder, { recursive: true });
   await postgres.close();
@@ -126,6 +128,93 @@ test.each([
     await postgres.db.execute(sql`update runs set created_at = now() - ${age} * interval '1 minute' where id = ${run}`);
   }
   expect(await taken(projectId)).toMatchObject({ stage: 'head', backbone: expected });
+});
+
+describe('turns', () => {
+  /** A due project of a learner who was served so many seconds ago, with another project. */
+  async function served(secondsAgo: number | null) {
+    const { sql: query } = postgres;
+    const [session] = await query`insert into sessions (token_hash) values (${randomBytes(32)}) returning id`;
+    const [project, other] = [await dueProject(), await dueProject({ due: false })];
+    const ids = [project.projectId, other.projectId];
+    await query`update projects set session_id = ${session!.id} where id in ${query(ids)}`;
+    if (secondsAgo !== null) {
+      await query`update projects set served_at = clock_timestamp() - make_interval(secs => ${secondsAgo})
+        where id = ${other.projectId}`;
+    }
+    return project.projectId;
+  }
+  const queued = (projectId: string, stage: 'head' | 'fine-tune') =>
+    insertRun(postgres.db, projectId, 'queued', { stage, attempt: 0 });
+
+  test('a knock serves who was served longest ago, of those who never were the one that waits longest', async () => {
+    const [greedy, early] = [await served(1), await served(9)];
+    const [first, second] = [await served(null), await served(null)];
+    for (const expected of [first, second, early, greedy]) {
+      expect(await taken(greedy)).toMatchObject({ projectId: expected });
+    }
+    expect(await take(greedy)).toMatchObject({ kind: 'busy' });
+  });
+
+  test('who was served longest ago, or not for long, waits for nobody', async () => {
+    const [first, second] = [await served(9), await served(1)];
+    expect(await taken(first)).toMatchObject({ projectId: first });
+    expect(await taken(second)).toMatchObject({ projectId: second });
+    const [starving, third] = [await served(31), await served(null)];
+    expect(await taken(starving)).toMatchObject({ projectId: starving });
+    expect(await taken(third)).toMatchObject({ projectId: third });
+  });
+
+  test('a learner with many projects waits for who is about to be due, others do not', async () => {
+    const [greedy, modest, soon] = [await served(1), await served(1), await served(null)];
+    const { sql: query } = postgres;
+    for (let one = 0; one < 2; one++) {
+      const { projectId } = await dueProject({ due: false });
+      await query`update projects set served_at = clock_timestamp(),
+        session_id = (select session_id from projects where id = ${greedy}) where id = ${projectId}`;
+    }
+    await raiseRevision(postgres.db, soon, 1.5);
+    expect(await taken(modest)).toMatchObject({ projectId: modest });
+    expect(await take(greedy)).toMatchObject({ kind: 'busy', seconds: expect.closeTo(1.2, 0) });
+    await query`update projects set dirty_since = clock_timestamp() - interval '11 seconds' where id = ${soon}`;
+    expect(await taken(greedy)).toMatchObject({ projectId: greedy });
+  });
+
+  test('a learner does not go before herself, nor who cannot train', async () => {
+    const greedy = await served(1);
+    const [few, early, gone] = [await served(null), await served(null), await served(null)];
+    await postgres.sql`delete from images where project_id = ${few}`;
+    await raiseRevision(postgres.db, early, 30);
+    await postgres.sql`update projects set deleted_at = clock_timestamp() where id = ${gone}`;
+    const { sql: query } = postgres;
+    const own = await dueProject();
+    await query`update projects set session_id = (select session_id from projects where id = ${greedy})
+      where id = ${own.projectId}`;
+    expect(await taken(greedy)).toMatchObject({ projectId: greedy });
+    expect(await taken(own.projectId)).toMatchObject({ projectId: own.projectId });
+  });
+
+  test('a run that waits counts as what is due does; a fine-tuning once its project has been quiet', async () => {
+    const greedy = await served(1);
+    const [asks, tunes] = [(await dueProject({ due: false })).projectId, (await dueProject({ due: false })).projectId];
+    const tuning = await queued(tunes, 'fine-tune');
+    await postgres.sql`update projects set served_at = clock_timestamp() - interval '2 seconds' where id = ${tunes}`;
+    const asked = await queued(asks, 'head');
+    expect(await taken(greedy)).toMatchObject({ runId: asked });
+    expect(await taken(greedy)).toMatchObject({ projectId: greedy });
+    await postgres.sql`update projects set served_at = clock_timestamp() - interval '21 seconds' where id = ${tunes}`;
+    expect(await taken(greedy)).toMatchObject({ runId: tuning });
+  });
+
+  test('of many knocks at once none is in vain, and nobody waits for another', async () => {
+    const greedy = await served(1);
+    const others = await Promise.all(Array.from({ length: 3 }, () => served(null)));
+    const results = await Promise.all(Array.from({ length: 8 }, () => take(greedy)));
+    const leases = results.flatMap((result) => (result.kind === 'taken' ? [result.lease.projectId] : []));
+    expect(new Set(leases).size).toBe(leases.length);
+    expect(leases).toContain(greedy);
+    for (const other of others) if (!leases.includes(other)) expect(await taken(other)).toBeTruthy();
+  });
 });
 
 describe('fine-tuning', () => {

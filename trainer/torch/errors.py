@@ -24,6 +24,12 @@ class OutOfMemory(Refusal):
     code = "out-of-memory"
 
 
+class OutOfRoom(Refusal):
+    """The disk that files are written to is full."""
+
+    code = "out-of-room"
+
+
 @contextmanager
 def reading(method: str) -> Iterator[None]:
     """Around the lines that take a request's params apart: what is missing or of another type there is bad input."""

@@ -91,7 +91,9 @@ def write_checkpoint(
         },
         "state_dict": state,
     }
-    torch.save(checkpoint, path)
+    # By Python's own file, which says why it could not be written; torch's does not.
+    with path.open("wb") as file:
+        torch.save(checkpoint, file)
 
 
 def timm_names(backbone: Backbone) -> str | list[str]:

@@ -283,7 +283,8 @@ class FineTune:
             "scaler": self.scaler.state_dict(),
         }
         partial = path.with_suffix(".partial")
-        torch.save(state, partial)
+        with partial.open("wb") as file:
+            torch.save(state, file)
         partial.rename(path)
 
     def load(self, path: Path) -> None:

@@ -1,5 +1,6 @@
 """``model.pt2``: a backbone's exported program (prepare.py) with a model's weights in it, and how the file is checked."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -48,7 +49,9 @@ def write_program(
         after_head = after_head or any(one.name == head_nodes[0] for one in node.all_input_nodes)
         if after_head and isinstance(told, torch.Tensor) and told.shape[-1] == before:
             node.meta["val"] = told.new_empty((*told.shape[:-1], len(classes)))
-    torch.export.save(program, path, extra_files={names_file.removeprefix("extra/"): names_text(classes)})
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={names_file.removeprefix("extra/"): names_text(classes)})
+    write_archive(path, file)
 
 
 def names_text(classes: list[str]) -> str:
@@ -99,9 +102,16 @@ def read_records(path: Path) -> dict[str, bytes]:
 
 
 def write_records(path: Path, records: dict[str, bytes]) -> None:
-    with PT2ArchiveWriter(str(path)) as archive:
+    file = io.BytesIO()
+    with PT2ArchiveWriter(file) as archive:
         for name, data in records.items():
             archive.write_bytes(name, data)
+    write_archive(path, file)
+
+
+def write_archive(path: Path, file: io.BytesIO) -> None:
+    """Made in memory: on a full disk torch's own writer of archives (2.15) ends the whole process."""
+    path.write_bytes(file.getbuffer())
 
 
 def head_names(last: str) -> tuple[str, str]:

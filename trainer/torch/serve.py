@@ -11,6 +11,7 @@ Role ``ingest`` (see ingest.py) decodes and embeds; on a CPU it never imports to
 """
 
 import argparse
+import errno
 import gc
 import json
 import os
@@ -24,7 +25,7 @@ from threading import Thread
 from typing import Any
 
 from . import backbone
-from .errors import BadInput, OutOfMemory, Refusal
+from .errors import BadInput, OutOfMemory, OutOfRoom, Refusal
 
 Handler = Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]
 
@@ -82,8 +83,7 @@ def main() -> None:
             say({"id": number, "error": {"code": error.code, "message": str(error)}})
         except Exception as error:  # noqa: BLE001 (one bad request must not take the warm process with it)
             traceback.print_exc()
-            refusal = OutOfMemory if is_out_of_memory(error) else Refusal
-            say({"id": number, "error": {"code": refusal.code, "message": f"{type(error).__name__}: {error}"}})
+            say({"id": number, "error": {"code": code_of(error), "message": f"{type(error).__name__}: {error}"}})
 
 
 def listen(lines: SimpleQueue[str]) -> None:
@@ -144,9 +144,17 @@ def open_role(
     return {"train": Train(cache, threads, device, default)}, versions | {"torch": torch.__version__}
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Of the GPU (torch has a class of its own for it, which is not imported here) or of the machine."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+def code_of(error: Exception) -> str:
+    # Memory of the GPU (torch has a class of its own for it, which is not imported here) or of the machine.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return OutOfMemory.code
+    # torch makes an error of its own of one that a file gave.
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return OutOfRoom.code
+        cause = cause.__cause__ or cause.__context__
+    return Refusal.code
 
 
 if __name__ == "__main__":

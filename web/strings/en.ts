@@ -151,6 +151,7 @@ export const en = {
     'out-of-reach': () => 'This cannot be reached at the moment. Please try again in a few seconds.',
     'out-of-limits': () => 'A name has 1 to 100 characters.',
     'out-of-memory': () => 'The computer ran out of memory. Try with fewer pictures.',
+    'out-of-room': () => 'The computer has no room left on its disk. Try with fewer pictures.',
     'too-many-to-tune': () => 'There are too many pictures to learn more closely.',
     'too-few-images': () => 'Two classes need two pictures each.',
     failed: () => 'Something went wrong while learning. Try again; your pictures are safe.',

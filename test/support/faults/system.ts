@@ -35,8 +35,8 @@ export interface System {
   /** Straight to the embedded server. */
   aws: string;
   proxies: { s3: FaultProxy; sqs: FaultProxy; postgres: FaultProxy };
-  /** Starts one trainer more. */
-  trainer: (environment?: NodeJS.ProcessEnv) => Trainer;
+  /** Starts one trainer more; `through` a program that becomes the one that its arguments name. */
+  trainer: (environment?: NodeJS.ProcessEnv, through?: string[]) => Trainer;
   /** Those that live. */
   trainers: Set<Trainer>;
   /** Postgres stops at once, as a crash would stop it, and starts again on the same data. */
@@ -101,8 +101,9 @@ export async function startSystem(chance: () => number, variables: NodeJS.Proces
       for (const one of trainers) one.process.kill('SIGKILL');
       await Promise.all([...trainers].map(({ ended }) => ended));
     });
-    const trainer = (own: NodeJS.ProcessEnv = {}): Trainer => {
-      const child = spawn(process.execPath, ['trainer/main.ts'], {
+    const trainer = (own: NodeJS.ProcessEnv = {}, through: string[] = []): Trainer => {
+      const [program, ...args] = [...through, process.execPath, 'trainer/main.ts'];
+      const child = spawn(program!, args, {
         env: { ...environment, ...own },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
@@ -181,10 +182,13 @@ export const wait = (seconds: number): Promise<void> => new Promise((resolve) =>
 let drawn: Promise<Record<string, File[]>> | undefined;
 
 /** A project of two classes with so many pictures each, uploaded. */
-export async function createProject(system: System, { pictures = 4, name = 'Faults' } = {}): Promise<Learner> {
+export async function createProject(
+  system: System,
+  { pictures = 4, name = 'Faults', cookie }: { pictures?: number; name?: string; cookie?: string } = {},
+): Promise<Learner> {
   drawn ??= drawAll();
   const files = await drawn;
-  const learner = await createLearner(system.local.studioUrl, name, [...kinds]);
+  const learner = await createLearner(system.local.studioUrl, name, [...kinds], cookie);
   await Promise.all(kinds.map((kind) => learner.upload(kind, files[kind]!.slice(0, pictures))));
   return learner;
 }
