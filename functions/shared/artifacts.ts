@@ -14,7 +14,12 @@ import * as schema from './schema.ts';
  * Bytes of every chunk of an artifact but its last, as it is written. A download holds some of them in memory, and there may
  * be hundreds at once. What is read has the size that it was written with.
  */
-export const chunkBytes = 128 * 1024;
+export const chunkBytes = 64 * 1024;
+
+/** With more readers than this, what the others wait for keeps Postgres busy: a chunk ahead of each would only take memory. */
+const mostAhead = 8;
+/** Of artifacts, in this process. */
+let readers = 0;
 
 /** Of an unpublished model: where a fine-tuning was that was handed over (trainer/checkpoint.ts). */
 export const checkpointName = 'checkpoint';
@@ -96,7 +101,7 @@ export async function findArtifact(db: Database, modelId: string, name: string):
 
 /**
  * The bytes from `start` to before `end` of an artifact, all of it when no range is given, in pieces of at most
- * a chunk, one read ahead. When all of it is read its own digest is checked too, before the last piece is given.
+ * a chunk, one read ahead where few are read at once. When all of it is read its own digest is checked too, before the last piece is given.
  *
  * @throws Error when a chunk is missing or is not what was written.
  */
@@ -111,11 +116,12 @@ export async function* readArtifact(
   const size = await sizeOfChunks(db, modelId, name);
   const last = Math.floor((end - 1) / size);
   let index = Math.floor(start / size);
-  let ahead = readChunk(db, modelId, name, index);
+  let ahead: Promise<Uint8Array> | undefined;
+  readers++;
   try {
     for (; index <= last; index++) {
-      const data = await ahead;
-      if (index < last) ahead = readChunk(db, modelId, name, index + 1);
+      const data = await (ahead ?? readChunk(db, modelId, name, index));
+      ahead = index < last && readers <= mostAhead ? readChunk(db, modelId, name, index + 1) : undefined;
       whole?.update(data);
       if (index === last && whole && whole.digest('hex') !== digest) {
         throw new Error(`${name} of model ${modelId} is not what was written: its digest differs.`);
@@ -125,7 +131,8 @@ export async function* readArtifact(
     }
   } finally {
     // A reader that leaves early must not leave an unhandled rejection behind.
-    ahead.catch(() => {});
+    ahead?.catch(() => {});
+    readers--;
   }
 }
 
@@ -141,14 +148,26 @@ async function sizeOfChunks(db: Database, modelId: string, name: string): Promis
 }
 
 async function readChunk(db: Database, modelId: string, name: string, index: number): Promise<Uint8Array> {
-  const { chunks } = schema;
-  const [chunk] = await db
-    .select({ digest: chunks.digest, data: chunks.data })
-    .from(chunks)
-    .where(and(eq(chunks.modelId, modelId), eq(chunks.name, name), eq(chunks.index, index)));
-  if (!chunk) throw new Error(`Chunk ${index} of ${name} of model ${modelId} is missing.`);
-  if (!sha256(chunk.data).equals(chunk.digest)) {
+  // As postgres.js has it from the socket: it would make text of it first, which hundreds of downloads leave to the collector
+  // faster than it comes.
+  const [row] = await db.$client`select digest, data from chunks
+    where model_id = ${modelId} and name = ${name} and index = ${index}`.raw();
+  if (!row) throw new Error(`Chunk ${index} of ${name} of model ${modelId} is missing.`);
+  const [digest, data] = [decode(row[0]!), decode(row[1]!)];
+  if (!sha256(data).equals(digest)) {
     throw new Error(`Chunk ${index} of ${name} of model ${modelId} is not what was written: its digest differs.`);
   }
-  return chunk.data;
+  return data;
+}
+
+/** Of each character of a hexadecimal digit. */
+const values = Uint8Array.from({ length: 256 }, (_, code) => Number.parseInt(String.fromCharCode(code), 16) || 0);
+
+/** The bytes of a bytea in Postgres's hex format, `\x` and two digits a byte. */
+function decode(text: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafeSlow((text.length - 2) / 2);
+  for (let index = 0, at = 2; index < bytes.length; index++, at += 2) {
+    bytes[index] = (values[text[at]!]! << 4) | values[text[at + 1]!]!;
+  }
+  return bytes;
 }

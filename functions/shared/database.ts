@@ -4,7 +4,7 @@ import postgres, { type Sql } from 'postgres';
 import * as schema from './schema.ts';
 import { guardTransactions } from './transactions.ts';
 
-export type Database = PostgresJsDatabase<typeof schema>;
+export type Database = PostgresJsDatabase<typeof schema> & { $client: Sql };
 /** What queries run on: the database, or a transaction of it. */
 export type Queries = Pick<Database, 'select' | 'insert' | 'update' | 'delete' | 'execute'>;
 

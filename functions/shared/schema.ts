@@ -198,7 +198,7 @@ export const artifacts = pgTable(
   (table) => [primaryKey({ columns: [table.modelId, table.name] })],
 );
 
-/** An artifact's bytes, in rows of 128 KiB (see artifacts.ts). */
+/** An artifact's bytes, in rows of 64 KiB (see artifacts.ts). */
 export const chunks = pgTable(
   'chunks',
   {

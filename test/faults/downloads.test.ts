@@ -1,14 +1,15 @@
 /**
  * Rows 20 and 22: many downloads at once of a large model, and files that somebody changed.
  *
- * Seen to fail: 20, by the goal itself; 22 without the check of the digests (10 of 10 served).
+ * Seen to fail: 20 with chunks of 128 KiB that postgres.js makes text of, and a heap for young objects that grows (283 MiB for
+ * 200 of 20 MB); 22 without the check of the digests (10 of 10 served).
  *
- * The goal of 256 MiB does not hold yet: what postgres.js makes of a chunk (text, then bytes) is left to the collector faster
- * than it comes. What is asserted is that memory stays bounded, however much goes through.
+ * Measured is the program that the image has: bundled. From its sources it takes 200 MiB more, for the packages alone.
  */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,13 +17,29 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { signPath } from '#shared/access.ts';
 import { writeArtifact } from '#shared/artifacts.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
-import { type System, startSystem } from '../support/faults/system.ts';
+import { type System, startSystem, until } from '../support/faults/system.ts';
+import { freePort } from '../support/ports.ts';
 
 let system: System;
+let folder: string;
+let program: ChildProcess;
+let url: string;
 beforeAll(async () => {
   system = await startSystem(chanceOf(20));
+  folder = await mkdtemp(join(tmpdir(), 'ai-teacher-export-'));
+  const entry = 'functions/export/main';
+  execFileSync(process.execPath, ['infra/images/bundle.ts', folder, `${entry}.ts`]);
+  const port = await freePort();
+  url = `http://127.0.0.1:${port}`;
+  const env = { ...system.environment, NODE_ENV: 'production', PORT: String(port) };
+  program = spawn(process.execPath, [`${entry}.js`], { cwd: folder, env, stdio: 'ignore' });
+  await until(async () => (await fetch(`${url}/healthz`).catch(() => null))?.ok === true, 30, 'export answers');
 });
-afterAll(() => system?.stop());
+afterAll(async () => {
+  program?.kill('SIGKILL');
+  await system?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
 
 /** A published model with one artifact of so many random bytes. */
 async function createModel(bytes: number): Promise<{ id: string; path: string; sha256: string }> {
@@ -44,9 +61,8 @@ async function createModel(bytes: number): Promise<{ id: string; path: string; s
     sha256: createHash('sha256').update(data).digest('hex'),
   };
 }
-const link = (path: string) => `${system.local.exportUrl}${signPath(system.environment.SIGNING_SECRET!, path, 3600)}`;
-const rss = () =>
-  Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.local.processes.export.pid}/status`, 'utf8'))![1]) / 1024;
+const link = (path: string) => `${url}${signPath(system.environment.SIGNING_SECRET!, path, 3600)}`;
+const rss = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${program.pid}/status`, 'utf8'))![1]) / 1024;
 
 test('20: two hundred at once, a tenth of them stalled, are exact and take little memory', {
   timeout: 900_000,
@@ -76,7 +92,7 @@ test('20: two hundred at once, a tenth of them stalled, are exact and take littl
     'all exact, <= 256 MiB',
   );
   expect(exact).toBe(downloads);
-  expect(most).toBeLessThanOrEqual(768);
+  expect(most).toBeLessThanOrEqual(256);
 });
 
 test('22: a file of which a byte was changed is not served', { timeout: 300_000 }, async () => {
@@ -88,7 +104,7 @@ test('22: a file of which a byte was changed is not served', { timeout: 300_000 
   for (let tamper = 0; tamper < tampers; tamper++) {
     const [chunks] = await sql`select count(*)::int as all from chunks where model_id = ${id}`;
     const index = Math.floor(chance() * chunks!.all);
-    const at = Math.floor(chance() * 100_000);
+    const at = Math.floor(chance() * 50_000);
     const flip = () =>
       sql`update chunks set data = set_byte(data, ${at}, get_byte(data, ${at}) # 1) where model_id = ${id} and index = ${index}`;
     await flip();
