@@ -1,8 +1,8 @@
 /**
  * Rows 20 and 22: many downloads at once of a large model, and files that somebody changed.
  *
- * Seen to fail: 20 with chunks of 128 KiB that postgres.js makes text of, and a heap for young objects that grows (283 MiB for 200 of 20 MB); 22
- * without the check of the digests (10 of 10 served).
+ * Seen to fail: 20 with chunks of 128 KiB that postgres.js makes text of, and a heap for young objects that grows (283 MiB for
+ * 200 of 20 MB); 22 without the check of the digests (10 of 10 served).
  *
  * Measured is the program that the image has: bundled. From its sources it takes 200 MiB more, for the packages alone.
  */
