@@ -161,7 +161,7 @@ test('2: a worker that was paused past its lease publishes nothing', { timeout: 
 test('3 and 4: on SIGTERM it finishes or hands over; its children die with it', { timeout: 900_000 }, async () => {
   let slowest = 0;
   let orphans = 0;
-  const repeats = times(2, 10);
+  const repeats = times(2, 6);
   for (let turn = 0; turn < repeats; turn++) {
     // Every other one has no time to finish, and would not.
     const trainer = system.trainer({ DRAIN_SECONDS: turn % 2 ? '20' : '1' });
