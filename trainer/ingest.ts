@@ -52,6 +52,17 @@ export function createIngest({
   });
   // Many images at once are one change of their project: one revision, one training message.
   const record = createBatcher({ size: 200, waitMilliseconds: 50, work: recordAll });
+  // So are many events that come again: a message for each would keep other projects' trainings waiting. Sent after the last
+  // of them came, it arrives when whatever they tell of is due.
+  const remind = createBatcher({
+    size: 1000,
+    waitMilliseconds: 500,
+    work: async (projectIds: string[]) => {
+      const sent = [...new Set(projectIds)].map((id) => announceRevision(queues, id, settings.SETTLE_SECONDS));
+      await Promise.all(sent);
+      return projectIds;
+    },
+  });
 
   return async (body) => {
     const events = parseObjectEvents(body);
@@ -73,7 +84,7 @@ export function createIngest({
     if (image.state === 'pending') return await ingest(event, key);
     if (image.state === 'ready' && (event.etag === null || event.etag === image.etag)) {
       // Delivered again: its training message may have been lost with the worker that recorded it.
-      if (image.dirty) await announceRevision(queues, key.projectId, settings.SETTLE_SECONDS);
+      if (image.dirty) await remind(key.projectId);
     }
   }
 

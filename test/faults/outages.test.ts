@@ -1,15 +1,19 @@
-/** Rows 8, 9 and 11: Postgres that crashes or cannot be reached, and an S3 in trouble. */
-import { execFileSync } from 'node:child_process';
+/**
+ * Rows 8, 9 and 11: Postgres that crashes or cannot be reached, and an S3 in trouble.
+ *
+ * Seen to fail: 8 with models that are visible from their first byte (1 with a part missing). 9 with a lease that nobody
+ * watches (the child does not end within 18 s).
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { settle } from '../support/faults/check.ts';
+import { halfModels, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
-  childrenOf,
   createProject,
   type System,
   startSystem,
   type Trainer,
+  trainingChildOf,
   until,
   wait,
 } from '../support/faults/system.ts';
@@ -30,24 +34,29 @@ const trainings = () => system.postgres.sql<{ id: string }[]>`select id from run
 test('8: a Postgres that crashes in mid-write leaves no half model', { timeout: 900_000 }, async () => {
   const chance = chanceOf(8);
   const crashes = times(2, 20);
-  let slowest = 0;
+  let [slowest, partial] = [0, 0];
   for (let crash = 0; crash < crashes; crash++) {
     const { id, key } = await createProject(system, { name: `Crash ${crash}` });
-    await wait(1 + chance() * 3);
+    // Every other time while a model is written, which takes a moment only.
+    const begun = async () => (await system.postgres.sql`select from models where project_id = ${id}`).length > 0;
+    if (crash % 2) await until(begun, 60, 'a model');
+    else await wait(1 + chance() * 3);
     await system.crashPostgres();
     const headers = { Authorization: `Bearer ${key}` };
     const answers = async () =>
       (await fetch(`${system.local.studioUrl}/api/projects/${id}`, { headers })).status === 200;
     slowest = Math.max(slowest, await until(answers, 60, 'the studio answers'));
+    partial += (await halfModels(system)).length;
   }
   await settle(system, 180);
   tell(
     8,
     'Postgres stopped (immediate) at a random moment of ingest and training',
     crashes,
-    `0 partial, back in ${slowest.toFixed(1)} s`,
+    `${partial} partial, back in ${slowest.toFixed(1)} s`,
     '0 partial, <= 15 s',
   );
+  expect(partial).toBe(0);
   expect(slowest).toBeLessThan(15);
 });
 
@@ -57,9 +66,7 @@ test('9: without Postgres the child is stopped before the lease runs out', { tim
   for (let outage = 0; outage < outages; outage++) {
     const learner = await createProject(system, { name: `Away ${outage}` });
     await until(async () => (await trainings()).length > 0, 60, 'a run');
-    const child = childrenOf(trainer.pid).find((pid) =>
-      execFileSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).includes('--role train'),
-    )!;
+    const child = trainingChildOf(trainer.pid);
     // A computation that would go on for ever.
     process.kill(child, 'SIGSTOP');
     await wait(0.3);

@@ -1,12 +1,28 @@
-/** Rows 5, 6, 7 and 21: events that repeat, get lost or are poison, and a project that is deleted while it trains. */
+/**
+ * Rows 5, 6, 7 and 21: events that repeat, get lost or are poison, and a project that is deleted while it trains.
+ *
+ * Seen to fail: 5 with late deletions believed (30 objects without a row), without deletions (6 images ready without their
+ * object), with an event of a picture that is known ingested again (0 of 35 images left), with an object of nobody's for an
+ * error (its message fails). 6 with a maintain that looks for nothing (2 missing). 7 with failed messages deleted, or sent anew
+ * as if they were fresh (no dead letters within 100 s). 21 without erasing in the bucket (objects are not gone within 60 s),
+ * without the project's row (24 rows left), with late uploads left where they are (not gone within 60 s).
+ */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { DeleteObjectCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  HeadObjectCommand,
+  ListObjectVersionsCommand,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { depth, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
-import { createProject, type System, startSystem, until, wait } from '../support/faults/system.ts';
+import { createProject, type System, startSystem, type Trainer, until, wait } from '../support/faults/system.ts';
+import { post } from '../support/learner.ts';
+import { draw } from '../support/pictures.ts';
 
 const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
 let system: System;
@@ -32,6 +48,13 @@ afterAll(async () => {
   await system?.stop();
 });
 
+/** A trainer that takes work: that of an earlier row, where there is one. */
+const working = async (): Promise<Trainer> => {
+  const [one = system.trainer()] = system.trainers;
+  await one.ready;
+  return one;
+};
+
 test('6: events that never arrive are found', { timeout: 300_000 }, async () => {
   // No trainer yet: what S3 sends waits on the queue, where some of it gets lost.
   const projects = times(2, 10);
@@ -47,8 +70,7 @@ test('6: events that never arrive are found', { timeout: 300_000 }, async () => 
     if (message!.Body!.includes('Records')) taken++;
     await sqs.send(new DeleteMessageCommand({ QueueUrl: queue('uploads'), ReceiptHandle: message!.ReceiptHandle! }));
   }
-  const trainer = system.trainer();
-  await trainer.ready;
+  await working();
   await until(async () => (await depth(system, 'uploads')) === 0, 60, 'the rest was ingested');
   const pending = async () =>
     Number((await system.postgres.sql`select count(*) from images where state = 'pending'`)[0]!.count);
@@ -62,9 +84,13 @@ test('6: events that never arrive are found', { timeout: 300_000 }, async () => 
 
 test('5: events five times over, shuffled, with late deletions and odd keys', { timeout: 600_000 }, async () => {
   const chance = chanceOf(5);
-  for (const name of Array.from({ length: times(2, 20) }, (_, index) => `Again ${index}`))
-    await createProject(system, { pictures: 10, name });
+  const trainer = await working();
   const BUCKET = system.environment.BUCKET!;
+  // Objects that no upload made, with events of their own.
+  const odd = ['uploads/a b+c.jpg', 'uploads/고양이/강아지 1+1.png', 'uploads/100%/%2B.webp'];
+  for (const Key of odd) await s3.send(new PutObjectCommand({ Bucket: BUCKET, Key, Body: 'odd' }));
+  for (const name of Array.from({ length: times(2, 8) }, (_, index) => `Again ${index}`))
+    await createProject(system, { pictures: times(10, 100), name });
   const images = await system.postgres.sql<{ key: string }[]>`
     select 'uploads/' || project_id || '/' || upload_class_id || '/' || id as key from images`;
   const record = (eventName: string, key: string, sequencer: string) => ({
@@ -83,16 +109,22 @@ test('5: events five times over, shuffled, with late deletions and odd keys', { 
     ...removed.flatMap(({ key }) => Array.from({ length: 5 }, () => record('ObjectRemoved:Delete', key, '02'))),
     // A deletion of an object that is there: it was uploaded again, or the event is a late one.
     ...images.filter((one) => !removed.includes(one)).map(({ key }) => record('ObjectRemoved:Delete', key, '00')),
-    ...['uploads/a b+c.jpg', 'uploads/고양이/강아지 1+1.png', 'uploads/../../etc'].map((key) =>
-      record('ObjectCreated:Put', key, '01'),
-    ),
+    ...[...odd, 'uploads/../../etc'].map((key) => record('ObjectCreated:Put', key, '01')),
   ];
+  expect(records.length).toBeGreaterThanOrEqual(times(200, 10_000));
   const shuffled = records
     .map((one) => ({ one, at: chance() }))
     .sort((a, b) => a.at - b.at)
     .map(({ one }) => one);
   await send('uploads', { Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: BUCKET });
   for (let at = 0; at < shuffled.length; at += 10) await send('uploads', { Records: shuffled.slice(at, at + 10) });
+  await until(async () => (await depth(system, 'uploads')) === 0, 300, 'events are worked on');
+  // Known by their names as they are in the bucket, and left as they are.
+  for (const Key of odd) {
+    await s3.send(new HeadObjectCommand({ Bucket: BUCKET, Key }));
+    expect([Key, trainer.lines.some((line) => line.includes(`"object":"${Key}"`))]).toEqual([Key, true]);
+    await s3.send(new DeleteObjectCommand({ Bucket: BUCKET, Key }));
+  }
   await settle(system, 300);
   const [left] = await system.postgres.sql`select count(*)::int as all from images`;
   tell(
@@ -103,11 +135,14 @@ test('5: events five times over, shuffled, with late deletions and odd keys', { 
     'equal',
   );
   expect(left!.all).toBe(images.length - removed.length);
+  expect(await depth(system, 'uploads-dead')).toBe(0);
 });
 
 test('21: nothing is left of a project that is deleted while it trains', { timeout: 300_000 }, async () => {
+  await working();
   const deletions = times(2, 10);
   const ids: string[] = [];
+  const late: (() => Promise<void>)[] = [];
   for (let one = 0; one < deletions; one++) {
     const learner = await createProject(system, { name: 'Deleted' });
     await until(
@@ -117,6 +152,14 @@ test('21: nothing is left of a project that is deleted while it trains', { timeo
       60,
       'a run',
     );
+    const data = await draw('dots', one, { width: 64, height: 64 });
+    const file = { name: 'late.jpg', type: 'image/jpeg', data };
+    const { uploads } = await learner.call<{ uploads: { url: string; fields: Record<string, string> }[] }>(
+      'POST',
+      `/classes/${learner.classes.get('dots')}/uploads`,
+      { files: [{ name: file.name, type: file.type, bytes: data.length }] },
+    );
+    late.push(() => post(uploads[0]!, file));
     await learner.call('DELETE');
     ids.push(learner.id);
     const gone = await fetch(`${system.local.studioUrl}/api/projects/${learner.id}`, { headers: learner.headers });
@@ -138,7 +181,10 @@ test('21: nothing is left of a project that is deleted while it trains', { timeo
   await system.local.maintain();
   await until(async () => (await objects()) === 0, 60, 'objects are gone');
   const seconds = (performance.now() - at) / 1000;
-  // Links that were given may bring objects for ten minutes more, for which the rows wait: that time is over now.
+  // Links that were given may bring objects for ten minutes more. The trainer deletes them at once, by their events.
+  for (const send of late) await send();
+  await until(async () => (await objects()) === 0, 60, 'late objects are gone');
+  // The rows wait for as long: that time is over now.
   await system.postgres.sql`update projects set deleted_at = deleted_at - interval '11 minutes' where id = any(${ids})`;
   await system.local.maintain();
   const [rows] = await system.postgres.sql`select
@@ -159,6 +205,7 @@ test('21: nothing is left of a project that is deleted while it trains', { timeo
 test('7: poison ends on the dead-letter queues, where a person can look, and the good is unharmed', {
   timeout: 600_000,
 }, async () => {
+  await working();
   const poison = times(3, 20);
   const learners = [];
   for (let one = 0; one < poison; one++) {

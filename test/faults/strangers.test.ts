@@ -1,9 +1,20 @@
 /**
  * Rows 12 to 15 and 19: what strangers send. Very many pictures, files that are none or pretend to be, names that are paths or
  * markup, and a page that others would use for themselves.
+ *
+ * Seen to fail: 13 without the limit by the header (`damaged` in place of `too-many-pixels`), with GIF among the formats (its
+ * size is judged, not its kind), with 200 MB taken before the limit is looked at (116 ms). 14 with EXIF written on (1,038 bytes
+ * served), any format of Pillow's (GIF and TIFF taken), originals as thumbnails (a JPEG served). 15 with a file's name in its
+ * key (nothing is ingested any more), project names as they are in the header (2 escapes), control characters in names
+ * (5 escapes). 19 without Trusted Types (markup and a script of its own), with inline scripts ('escaped' in the page), requests
+ * to anywhere (one got through), a policy that only reports (all of it), an origin that is looked at only beside Sec-Fetch-Site
+ * (201 in place of 403).
  */
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
@@ -16,7 +27,15 @@ import { createTorch } from '../../trainer/torch.ts';
 import { openBrowser } from '../support/browser.ts';
 import { settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
-import { childrenOf, createProject, type System, startSystem, type Trainer, until } from '../support/faults/system.ts';
+import {
+  childrenOf,
+  createProject,
+  type System,
+  startSystem,
+  type Trainer,
+  until,
+  wait,
+} from '../support/faults/system.ts';
 import { createLearner, type File } from '../support/learner.ts';
 import { draw } from '../support/pictures.ts';
 import { python } from '../support/python.ts';
@@ -205,7 +224,8 @@ function* oddNames(): Generator<string> {
 const impossible = ['nul\0byte', '\ud800', 'x'.repeat(10_000), '', '   '];
 
 test('15: no name is a path, a header or markup', { timeout: 300_000 }, async () => {
-  const count = times(40, 500);
+  // Each of them in each place at least once.
+  const count = times(68, 500);
   const names = oddNames();
   const next = (some: number) => Array.from({ length: some }, () => names.next().value as string);
   const small = await draw('dots', 2, { width: 64, height: 64 });
@@ -307,6 +327,13 @@ test('15: no name is a path, a header or markup', { timeout: 300_000 }, async ()
 });
 
 test('19: the page lets in no script, no frame and no other site', { timeout: 120_000 }, async () => {
+  let asked = 0;
+  const server = createServer((_, response) => {
+    asked++;
+    response.end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const elsewhere = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const browser = await openBrowser();
   try {
     const { page, complaints, origins } = await browser.open({ locale: 'en-GB' });
@@ -321,6 +348,7 @@ test('19: the page lets in no script, no frame and no other site', { timeout: 12
 
     const headers = answer.headers();
     expect(headers['x-content-type-options']).toBe('nosniff');
+    expect(headers['x-frame-options']).toBe('DENY');
     expect(headers['cross-origin-opener-policy']).toBe('same-origin');
     expect(headers['cross-origin-embedder-policy']).toBeDefined();
     expect(headers['referrer-policy']).toBe('no-referrer');
@@ -328,7 +356,7 @@ test('19: the page lets in no script, no frame and no other site', { timeout: 12
     expect(cookie).toMatchObject({ httpOnly: true, sameSite: expect.stringMatching(/Lax|Strict/) });
 
     // What an attacker would do, had they a way in: each is stopped by the browser itself.
-    const attacks = await page.evaluate(async () => {
+    const attacks = await page.evaluate(async (url) => {
       const tries: Record<string, () => unknown> = {
         'markup from a text': () => {
           document.body.innerHTML = '<img src=x onerror="window.escaped=1">';
@@ -343,24 +371,40 @@ test('19: the page lets in no script, no frame and no other site', { timeout: 12
       };
       const stopped: Record<string, boolean> = {};
       for (const [name, attack] of Object.entries(tries)) {
+        stopped[name] = false;
+        // What the debugger itself evaluates may use eval: not what comes after a turn of the loop.
+        await new Promise((resolve) => setTimeout(resolve));
         try {
           attack();
-        } catch {}
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        stopped[name] = !('escaped' in window);
+        } catch {
+          stopped[name] = !('escaped' in window);
+        }
       }
-      const sent = await fetch('https://example.com/', { mode: 'no-cors' }).then(
+      const refused = await fetch(url, { mode: 'no-cors' }).then(
         () => false,
         () => true,
       );
-      return { ...stopped, 'a request to another site': sent };
-    });
+      return { ...stopped, 'a request to another site': refused };
+    }, elsewhere);
     expect(attacks).toEqual({
       'markup from a text': true,
       'code from a text': true,
       'a script of its own': true,
       'a request to another site': true,
     });
+
+    // Markup that is in the page as it comes, which Trusted Types do not see.
+    await page.route(`${system.local.studioUrl}/`, async (route) => {
+      const response = await route.fetch();
+      const markup = `<script>window.escaped=1</script><img src=x onerror="window.escaped=1">
+        <form id="away" action="${elsewhere}"></form><iframe src="${elsewhere}"></iframe></body>`;
+      await route.fulfill({ response, body: (await response.text()).replace('</body>', markup) });
+    });
+    await page.goto(system.local.studioUrl);
+    await page.evaluate(() => document.querySelector<HTMLFormElement>('#away')!.submit());
+    await wait(0.5);
+    expect(await page.evaluate(() => 'escaped' in window)).toBe(false);
+    expect(asked).toBe(0);
 
     // Another site: its frame stays empty, and what its visitors' browsers send along does nothing.
     const cookies = `${cookie!.name}=${cookie!.value}`;
@@ -387,12 +431,13 @@ test('19: the page lets in no script, no frame and no other site', { timeout: 12
     tell(
       19,
       'markup, code and scripts from texts, requests to other sites, foreign origins, frames',
-      Object.keys(attacks).length + 4,
+      Object.keys(attacks).length + 8,
       '0 got through, 0 complaints of the page itself',
       'no violation',
     );
   } finally {
     await browser.close();
+    server.close();
   }
 });
 

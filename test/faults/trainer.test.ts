@@ -1,4 +1,11 @@
-/** Rows 1 to 4: trainers that are killed, paused and told to go. */
+/**
+ * Rows 1 to 4: trainers that are killed, paused and told to go.
+ *
+ * Seen to fail: 1 with leases that never run out and with messages deleted before they are worked on (not taken over within
+ * 90 s). 2 with writes that do not carry the attempt (1 stale write); with transactions that may stand still for ever (not taken
+ * over within 60 s). 3 without a hand-over and with a consumer that takes on (it does not end within 30 s). 4 with a child that
+ * lives on after its stdin (not gone within 20 s).
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
@@ -9,6 +16,7 @@ import {
   type System,
   startSystem,
   type Trainer,
+  trainingChildOf,
   until,
   wait,
 } from '../support/faults/system.ts';
@@ -22,9 +30,11 @@ afterAll(() => system?.stop());
 const running = (id?: string) =>
   system.postgres.sql<{ id: string; attempt: number; state: string }[]>`
     select id, attempt, state from runs where ${id ? system.postgres.sql`id = ${id}` : system.postgres.sql`state = 'running'`}`;
-/** The trainer that logged that it took this run. */
-const workerOf = (run: string): Trainer | undefined =>
-  [...system.trainers].find(({ lines }) => lines.some((line) => line.includes(run)));
+/** The trainer that logged that it took this run; this attempt of it, if one is given. */
+const workerOf = (run: string, attempt?: number): Trainer | undefined =>
+  [...system.trainers].find(({ lines }) =>
+    lines.some((line) => line.includes(attempt ? `"run":"${run}","attempt":${attempt},` : run)),
+  );
 const endAll = async () => {
   const all = [...system.trainers];
   for (const { process } of all) process.kill('SIGKILL');
@@ -42,8 +52,10 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   let hit = 0;
   for (let kill = 0; kill < kills; kill++) {
     await createProject(system, { name: `Killed ${kill}` });
-    // Uploads settle for a second, then train for some: a moment of all that.
-    await wait(chance() * 4);
+    // Uploads settle for a second, then train for some: a moment of all that, every third time surely one of a training.
+    const training = kill % 3 === 0;
+    if (training) await until(async () => (await running()).length > 0, 60, 'a run');
+    await wait(chance() * (training ? 1 : 4));
     const under = await running();
     // One that is at work, where there is one.
     const drawn = pair[Math.floor(chance() * 2)]!;
@@ -75,57 +87,92 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     `0 differences, taken over in ${longest.toFixed(1)} s`,
     '0, <= 6 s lease + 10 s',
   );
+  expect(hit).toBeGreaterThan(0);
   expect(longest).toBeLessThan(16);
   await endAll();
 });
 
-test('2: a worker that was paused past its lease publishes nothing', { timeout: 900_000 }, async () => {
-  const own = { LEASE_SECONDS: '2' };
-  const pair = [system.trainer(own), system.trainer(own)];
-  await Promise.all(pair.map(({ ready }) => ready));
-  const pauses = times(1, 30);
-  let paused = 0;
-  let stale = 0;
-  for (let tries = 0; paused < pauses && tries < 2 * pauses; tries++) {
-    const { id } = await createProject(system, { name: 'Paused' });
-    await until(async () => (await running()).some(({ id: run }) => workerOf(run)), 30, 'a run');
-    const [run] = await running();
-    const worker = run && workerOf(run.id);
-    if (!worker) continue;
-    worker.process.kill('SIGSTOP');
-    // It may have ended in between.
-    const [before] = await running(run.id);
-    if (before!.state !== 'running') {
-      worker.process.kill('SIGCONT');
-      continue;
+/** Pauses the worker of a new project's run, and wakes it when another has taken over. @returns the attempt that lost its lease. */
+async function pause(moment: 'beginning' | 'storing' | 'publishing') {
+  const { sql } = system.postgres;
+  const { id } = await createProject(system, { name: 'Paused' });
+  const now = async () =>
+    (await sql<{ id: string; attempt: number; state: string }[]>`select * from runs where project_id = ${id}`)[0];
+  const workerNow = async () => {
+    const run = await now();
+    const worker = run?.state === 'running' && workerOf(run.id, run.attempt);
+    return worker ? { worker, ...run } : undefined;
+  };
+  await until(async () => (await workerNow()) !== undefined, 60, 'a run');
+  const { worker, id: runId, attempt } = (await workerNow())!;
+  const stop = () => worker.process.kill('SIGSTOP');
+  if (moment === 'beginning') stop();
+  else {
+    // It waits for a lock until it is paused: its child has answered by then, and only the attempt is in its way.
+    const lock = await sql.reserve();
+    try {
+      await lock`begin`;
+      if (moment === 'storing') await lock`lock table artifacts in share mode`;
+      else await lock`select from projects where id = ${id} for no key update`;
+      const query = moment === 'storing' ? '%insert into artifacts%' : 'select "id" from "projects"%for update';
+      const waits = async () =>
+        (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like ${query}`).length > 0;
+      await until(waits, 30, `a worker that is ${moment}`);
+      if (moment === 'storing') await wait(2);
+      stop();
+    } finally {
+      await lock`rollback`;
+      lock.release();
     }
-    paused++;
-    await until(async () => (await running(run.id))[0]!.attempt > run.attempt, 60, 'taken over');
-    worker.process.kill('SIGCONT');
-    await until(async () => (await running(run.id))[0]!.state === 'succeeded', 60, 'succeeded');
-    const models = await system.postgres.sql<{ attempt: number }[]>`
-      select attempt from models where project_id = ${id} and run_id = ${run.id} and published_at is not null`;
-    stale += models.filter(({ attempt }) => attempt === run.attempt).length + models.length - 1;
   }
+  await until(async () => (await now())!.attempt > attempt, 60, 'taken over');
+  worker.process.kill('SIGCONT');
+  await until(async () => (await now())!.state === 'succeeded', 60, 'succeeded');
+  return { runId, attempt };
+}
+
+test('2: a worker that was paused past its lease publishes nothing', { timeout: 1_200_000 }, async () => {
+  const pauses = times(2, 100);
+  const atOnce = times(1, 2);
+  const workers = Array.from({ length: 2 * atOnce }, () => system.trainer({ LEASE_SECONDS: '2' }));
+  await Promise.all(workers.map(({ ready }) => ready));
+  const stale: { runId: string; attempt: number }[] = [];
+  let turn = 0;
+  const pauseSome = async () => {
+    while (turn < pauses) {
+      const number = turn++;
+      // One that is paused while it publishes holds the project until Postgres ends its transaction, which takes a while.
+      stale.push(await pause(number % 10 === 1 ? 'publishing' : number % 2 ? 'beginning' : 'storing'));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, pauseSome));
   await settle(system, 120);
-  tell(2, 'SIGSTOP past the lease, then SIGCONT', paused, `${stale} stale writes`, '0');
-  expect([paused, stale]).toEqual([pauses, 0]);
+  let published = 0;
+  for (const { runId, attempt } of stale) {
+    const models = await system.postgres.sql<{ attempt: number }[]>`
+      select attempt from models where run_id = ${runId} and published_at is not null`;
+    if (models.length !== 1 || models[0]!.attempt <= attempt) published++;
+  }
+  tell(2, 'SIGSTOP past the lease, then SIGCONT', stale.length, `${published} stale writes`, '0');
+  expect([stale.length, published]).toEqual([pauses, 0]);
   await endAll();
 });
 
 test('3 and 4: on SIGTERM it finishes or hands over; its children die with it', { timeout: 900_000 }, async () => {
   let slowest = 0;
   let orphans = 0;
-  const repeats = times(2, 10);
+  const repeats = times(2, 6);
   for (let turn = 0; turn < repeats; turn++) {
-    // Every other one gets no time to finish.
+    // Every other one has no time to finish, and would not.
     const trainer = system.trainer({ DRAIN_SECONDS: turn % 2 ? '20' : '1' });
     await trainer.ready;
     await createProject(system, { name: 'Stopped' });
     await until(async () => (await running()).length > 0, 60, 'a run');
+    // A computation that would go on for ever.
+    if (turn % 2 === 0) process.kill(trainingChildOf(trainer.pid), 'SIGSTOP');
     trainer.process.kill('SIGTERM');
-    const at = Date.now();
-    slowest = Math.max(slowest, ((await trainer.ended) - at) / 1000);
+    slowest = Math.max(slowest, await until(() => !alive(trainer.pid), 30, 'the worker ends'));
+    await trainer.ended;
     expect(trainer.process.exitCode).toBe(0);
     expect(await running()).toEqual([]);
   }

@@ -53,6 +53,16 @@ async function inBucket(system: System, prefix: string): Promise<Set<string>> {
   }
 }
 
+/** Models that are visible though not all of their bytes are there. */
+export async function halfModels({ postgres: { sql } }: System): Promise<string[]> {
+  const found = await sql<{ id: string }[]>`select models.id from models join artifacts on model_id = models.id
+    where published_at is not null and bytes <> (select coalesce(sum(length(data)), 0) from chunks
+      where chunks.model_id = models.id and chunks.name = artifacts.name)
+    union all select id from models where published_at is not null
+      and not exists (select 1 from artifacts where model_id = models.id and name = 'model.onnx')`;
+  return found.map(({ id }) => id);
+}
+
 /** Every difference, as a sentence; none: nothing was lost, nothing is there twice, nothing is left half done. */
 export async function differences(system: System): Promise<string[]> {
   const { sql } = system.postgres;
@@ -111,14 +121,7 @@ export async function differences(system: System): Promise<string[]> {
     await rows(sql`select id from runs where state = 'succeeded' and not exists
       (select 1 from models where run_id = runs.id and published_at is not null)`),
   );
-  say(
-    'published models with a part missing',
-    await rows(sql`select models.id from models join artifacts on model_id = models.id
-      where published_at is not null and bytes <> (select coalesce(sum(length(data)), 0) from chunks
-        where chunks.model_id = models.id and chunks.name = artifacts.name)
-      union all select id from models where published_at is not null
-        and not exists (select 1 from artifacts where model_id = models.id)`),
-  );
+  say('published models with a part missing', await halfModels(system));
   for (const name of ['uploads', 'training'] as const) {
     const left = await depth(system, name);
     if (left > 0) found.push(`${left} messages on ${name}`);

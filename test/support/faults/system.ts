@@ -1,7 +1,7 @@
 /** The programs as real processes with proxies in front of S3, SQS and Postgres, and trainers that a test may kill. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -98,7 +98,10 @@ export async function startSystem(chance: () => number, variables: NodeJS.Proces
 
     const trainers = new Set<Trainer>();
     opened.defer(async () => {
-      for (const one of trainers) one.process.kill('SIGKILL');
+      for (const { pid } of trainers) {
+        // A child that a test has stopped would not see that its worker is gone.
+        for (const one of [...childrenOf(pid), pid]) process.kill(one, 'SIGKILL');
+      }
       await Promise.all([...trainers].map(({ ended }) => ended));
     });
     const trainer = (own: NodeJS.ProcessEnv = {}, through: string[] = []): Trainer => {
@@ -167,6 +170,10 @@ export function childrenOf(pid: number): number[] {
   }
 }
 
+/** The Python child of a trainer that trains. */
+export const trainingChildOf = (pid: number): number =>
+  childrenOf(pid).find((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('--role\0train'))!;
+
 /** Asks every 50 ms until it holds. @throws Error when it does not within `seconds`. */
 export async function until(holds: () => boolean | Promise<boolean>, seconds: number, what = 'it'): Promise<number> {
   const began = performance.now();
@@ -189,7 +196,14 @@ export async function createProject(
   drawn ??= drawAll();
   const files = await drawn;
   const learner = await createLearner(system.local.studioUrl, name, [...kinds], cookie);
-  await Promise.all(kinds.map((kind) => learner.upload(kind, files[kind]!.slice(0, pictures))));
+  await Promise.all(
+    kinds.map((kind) =>
+      learner.upload(
+        kind,
+        Array.from({ length: pictures }, (_, one) => files[kind]![one % 12]!),
+      ),
+    ),
+  );
   return learner;
 }
 
