@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, sql } from 'drizzle-orm';
 import type { Bucket, StoredObject } from '#shared/bucket.ts';
 import type { Database } from '#shared/database.ts';
 import { compareSequencers, type ObjectEvent, parseObjectEvents } from '#shared/events.ts';
@@ -125,24 +125,28 @@ export function createIngest({
     await announceRevision(queues, projectId, settings.SETTLE_SECONDS);
   }
 
-  /** @returns for each outcome whether its image is still there and now carries it. */
+  /** @returns for each outcome whether its image is still there. */
   async function recordAll(outcomes: Outcome[]): Promise<boolean[]> {
-    const kept = new Set<Outcome>();
+    const kept = new Set<string>();
     for (const [projectId, own] of Map.groupBy(outcomes, (outcome) => outcome.projectId)) {
-      const recorded = await recordProject(projectId, own);
-      for (const outcome of recorded) kept.add(outcome);
+      const { recorded, there } = await recordProject(projectId, own);
+      for (const imageId of there) kept.add(imageId);
       if (recorded.some(({ seen }) => 'embedding' in seen)) {
         await announceRevision(queues, projectId, settings.SETTLE_SECONDS);
       }
     }
-    return outcomes.map((outcome) => kept.has(outcome));
+    return outcomes.map((outcome) => kept.has(outcome.imageId));
   }
 
-  async function recordProject(projectId: string, outcomes: Outcome[]): Promise<Outcome[]> {
+  /** @returns outcomes that their images now carry, and the images that are there: their event may have come twice, at once. */
+  async function recordProject(
+    projectId: string,
+    outcomes: Outcome[],
+  ): Promise<{ recorded: Outcome[]; there: string[] }> {
     return await db.transaction(async (transaction) => {
       const lock = transaction.select({ id: projects.id }).from(projects);
       const [project] = await lock.where(and(eq(projects.id, projectId), isNull(projects.deletedAt))).for('update');
-      if (!project) return [];
+      if (!project) return { recorded: [], there: [] };
       const recorded: Outcome[] = [];
       for (const outcome of outcomes) {
         const { imageId, object, sequencer, seen } = outcome;
@@ -168,7 +172,9 @@ export function createIngest({
       if (recorded.some(({ seen }) => 'embedding' in seen)) {
         await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS);
       }
-      return recorded;
+      const ids = outcomes.map(({ imageId }) => imageId);
+      const there = await transaction.select({ id: images.id }).from(images).where(inArray(images.id, ids));
+      return { recorded, there: there.map(({ id }) => id) };
     });
   }
 }

@@ -118,7 +118,7 @@ test('17: who asks for trainings without end is told to wait, others are not', a
 });
 
 test('18: guesses find nothing and are refused after twenty a minute; no log has a key', {
-  timeout: 300_000,
+  timeout: 600_000,
 }, async () => {
   const learner = await createLearner(system.local.studioUrl, 'Guessed', ['a', 'b']);
   const guesses = times(600, 100_000);

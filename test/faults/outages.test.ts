@@ -2,7 +2,8 @@
  * Rows 8, 9 and 11: Postgres that crashes or cannot be reached, and an S3 in trouble.
  *
  * Seen to fail: 8 with models that are visible from their first byte (1 with a part missing). 9 with a lease that nobody
- * watches (the child does not end within 18 s).
+ * watches (the child does not end within 18 s). 11 with one try for each request (pictures are left pending), with ten more
+ * at once for one that failed (trainings never end), with five that ask for nothing for each (4.43 x).
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { halfModels, settle } from '../support/faults/check.ts';

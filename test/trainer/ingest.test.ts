@@ -81,7 +81,10 @@ test('events come five times over and in any order: one revision for what they c
   const events = all.flatMap(({ key, etag }) => Array(5).fill(event(key, { etag })));
   events.sort((a, b) => (JSON.stringify(a).length % 3) - (JSON.stringify(b).length % 2));
   await Promise.all([message(...events.slice(0, 11)), message(...events.slice(11))].map(ingest));
-  for (const { id } of all) expect((await imageOf(id))!.state).toBe('ready');
+  for (const { id, key } of all) {
+    expect((await imageOf(id))!.state).toBe('ready');
+    for (const one of [key, `thumbnails/${project.id}/${id}.webp`]) expect(await aws.bucket.head(one)).not.toBeNull();
+  }
   const before = await revision();
   await ingest(message(...events));
   expect(await revision()).toBe(before);
