@@ -267,16 +267,19 @@ class Train:
                 embeddings = [whole.embed(torch.from_numpy(one.copy())[None])[0].double().numpy() for one in pixels]
         else:
             embeddings = [request.embeddings[row] for row, _ in request.check]
-        runs = {
-            "model.pt": export.open_checkpoint(out / "model.pt"),
-            "model.pt2": self.checked.open(out / "model.pt2", classifier_name(learned.network)),
-            "model.onnx": export.open_onnx(out / "model.onnx"),
+        openers = {
+            "model.pt": export.open_checkpoint,
+            "model.pt2": lambda path: self.checked.open(path, classifier_name(learned.network)),
+            "model.onnx": export.open_onnx,
         }
         pictures = list(zip(pixels, embeddings, strict=True))
-        return {
-            name: {"maxDifference": export.largest_difference(run, learned.head, pictures)}
-            for name, run in runs.items()
-        }
+
+        def differ(name: str) -> dict:
+            run = openers[name](out / name)
+            return {"maxDifference": export.largest_difference(run, learned.head, pictures)}
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return dict(zip(openers, pool.map(differ, openers), strict=True))
 
     def look(self, request: Request, head: Head) -> list[tuple[int, np.ndarray]]:
         """Rows, and what speaks for their class in each place of their picture; nothing where the network does not tell."""
