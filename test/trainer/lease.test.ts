@@ -293,8 +293,8 @@ describe('fine-tuning', () => {
   });
 
   test.each([
-    [[10, 12], true],
-    [[9, 12], false],
+    [[25, 30], true],
+    [[24, 30], false],
     [[2000, 2000], false],
   ])('of %j pictures is worth it by itself: %s', (counts, worth) => {
     const images = counts.flatMap((count, of) => Array.from({ length: count }, () => ({ class: of })));
