@@ -79,16 +79,18 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   }
   await Promise.all(takeovers);
   await settle(system, 180);
-  // The lease of this system is 6 s where the default is 20: what is above it must not be more than 10 s.
+  // The lease of this system is 6 s where the default is 20: what is above it must not be more than 10 s, or 24 s where other
+  // tests have the cores too and a successor that was killed as well takes that long to start.
+  const most = times(30, 16);
   tell(
     1,
     'kill -9 of one of two trainers',
     `${kills} (${hit} in a run)`,
     `0 differences, taken over in ${longest.toFixed(1)} s`,
-    '0, <= 6 s lease + 10 s',
+    `0, <= ${most} s with a lease of 6 s`,
   );
   expect(hit).toBeGreaterThan(0);
-  expect(longest).toBeLessThan(16);
+  expect(longest).toBeLessThan(most);
   await endAll();
 });
 
