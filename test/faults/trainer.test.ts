@@ -20,10 +20,11 @@ import {
   until,
   wait,
 } from '../support/faults/system.ts';
+import type { Learner } from '../support/learner.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem(chanceOf(0));
+  system = await startSystem(chanceOf(0), { RUNS_PER_HOUR: '1000' });
 });
 afterAll(() => system?.stop());
 
@@ -94,19 +95,18 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   await endAll();
 });
 
-/** Pauses the worker of a new project's run, and wakes it when another has taken over. @returns the attempt that lost its lease. */
-async function pause(moment: 'beginning' | 'storing' | 'publishing') {
+/** Pauses the worker of a run that was asked for, and wakes it when another has it. @returns the attempt that lost its lease. */
+async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'publishing') {
   const { sql } = system.postgres;
-  const { id } = await createProject(system, { name: 'Paused' });
-  const now = async () =>
-    (await sql<{ id: string; attempt: number; state: string }[]>`select * from runs where project_id = ${id}`)[0];
+  const { id: runId } = await call<{ id: string }>('POST', '/runs');
+  const now = async () => (await running(runId))[0]!;
   const workerNow = async () => {
-    const run = await now();
-    const worker = run?.state === 'running' && workerOf(run.id, run.attempt);
-    return worker ? { worker, ...run } : undefined;
+    const { state, attempt } = await now();
+    const worker = state === 'running' && workerOf(runId, attempt);
+    return worker ? { worker, attempt } : undefined;
   };
   await until(async () => (await workerNow()) !== undefined, 60, 'a run');
-  const { worker, id: runId, attempt } = (await workerNow())!;
+  const { worker, attempt } = (await workerNow())!;
   const stop = () => worker.process.kill('SIGSTOP');
   if (moment === 'beginning') stop();
   else {
@@ -127,9 +127,9 @@ async function pause(moment: 'beginning' | 'storing' | 'publishing') {
       lock.release();
     }
   }
-  await until(async () => (await now())!.attempt > attempt, 60, 'taken over');
+  await until(async () => (await now()).attempt > attempt, 60, 'taken over');
   worker.process.kill('SIGCONT');
-  await until(async () => (await now())!.state === 'succeeded', 60, 'succeeded');
+  await until(async () => (await now()).state === 'succeeded', 60, 'succeeded');
   return { runId, attempt };
 }
 
@@ -141,10 +141,12 @@ test('2: a worker that was paused past its lease publishes nothing', { timeout: 
   const stale: { runId: string; attempt: number }[] = [];
   let turn = 0;
   const pauseSome = async () => {
+    const learner = await createProject(system, { name: 'Paused' });
+    await learner.until(({ status }) => status === 'ready', 60);
     while (turn < pauses) {
       const number = turn++;
       // One that is paused while it publishes holds the project until Postgres ends its transaction, which takes a while.
-      stale.push(await pause(number % 10 === 1 ? 'publishing' : number % 2 ? 'beginning' : 'storing'));
+      stale.push(await pause(learner, number % 10 === 1 ? 'publishing' : number % 2 ? 'beginning' : 'storing'));
     }
   };
   await Promise.all(Array.from({ length: atOnce }, pauseSome));
