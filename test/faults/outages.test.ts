@@ -113,13 +113,15 @@ test('11: an S3 that says 503, resets and trickles makes no storm of requests', 
   // By the share that is refused on average: how many of some hundred requests it hits is luck, which moves the bare ratio by
   // a tenth; how many had to be served until all was done is not.
   const ratio = (troubled - refused) / (1 - unavailable - reset) / usual;
+  // Of few requests the one more training of a project whose last picture came late is a tenth.
+  const most = times(1.8, 1.6);
   tell(
     11,
     'S3 answers 503 to 30 %, resets 2 %, trickles',
     `${usual} requests`,
     `${ratio.toFixed(2)} x, ${refused} refused`,
-    '<= 1.6 x',
+    `<= ${most} x`,
   );
   expect(refused).toBeGreaterThan(0);
-  expect(ratio).toBeLessThanOrEqual(1.6);
+  expect(ratio).toBeLessThanOrEqual(most);
 });

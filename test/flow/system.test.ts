@@ -1,8 +1,9 @@
 /** The whole way, on the programs that the cluster runs: pictures in, a model out, files that others load. */
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import * as ort from 'onnxruntime-node';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -87,11 +88,11 @@ describe('from pictures to a model', () => {
     await writeFile(path, await learner.download(model!, 'model.pt'));
     const program =
       'import torch,json,sys; m=torch.load(sys.argv[1], weights_only=True); print(json.dumps([sorted(m), m["classes"]]))';
-    const printed = execFileSync(join(process.cwd(), '.venv/bin/python'), ['-c', program, path], {
+    // Not waited for in a way that stops this process: connections that servers end meanwhile would look alive to it.
+    const { stdout } = await promisify(execFile)(join(process.cwd(), '.venv/bin/python'), ['-c', program, path], {
       cwd: data,
-      encoding: 'utf8',
     });
-    expect(JSON.parse(printed)).toEqual([
+    expect(JSON.parse(stdout)).toEqual([
       ['backbone', 'classes', 'format', 'preprocessing', 'state_dict'],
       ['stripes', 'dots'],
     ]);
