@@ -100,8 +100,8 @@ export async function findArtifact(db: Database, modelId: string, name: string):
 }
 
 /**
- * The bytes from `start` to before `end` of an artifact, all of it when no range is given, in pieces of at most
- * a chunk, one read ahead where few are read at once. When all of it is read its own digest is checked too, before the last piece is given.
+ * The bytes from `start` to before `end` of an artifact, all of it when no range is given, in pieces of at most a chunk, one
+ * read ahead where few are read at once. When all of it is read its own digest is checked too, before the last piece is given.
  *
  * @throws Error when a chunk is missing or is not what was written.
  */
