@@ -45,10 +45,11 @@ export function grants(aws: OnAws['aws'], namespace: string): Grant[] {
       'trainer',
       // Events too are sent anew, by a worker that cannot work (consume.ts, Outage).
       allow(queues, 'sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility', 'sqs:SendMessage'),
-      allow([originals], 's3:GetObject'),
+      // What comes when its project is gone is deleted at once, heatmaps are drawn on thumbnails.
+      allow([originals], 's3:GetObject', 's3:DeleteObject'),
       // Without it, S3 says 403 rather than 404 of an object that is gone.
       allow([bucketArn], 's3:ListBucket'),
-      allow([thumbnails], 's3:PutObject', 's3:DeleteObject'),
+      allow([thumbnails], 's3:GetObject', 's3:PutObject', 's3:DeleteObject'),
     ),
     ours(
       'studio',

@@ -34,7 +34,7 @@ export interface TestBucketAndQueues {
 }
 
 /** Starts the embedded server on a free port and makes the bucket, the queues and the notification. */
-export async function startTestBucketAndQueues(): Promise<TestBucketAndQueues> {
+export async function startTestBucketAndQueues(services = 's3,sqs'): Promise<TestBucketAndQueues> {
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
   const folder = mkdtempSync(join(tmpdir(), 'ai-teacher-bucket-'));
@@ -48,7 +48,7 @@ export async function startTestBucketAndQueues(): Promise<TestBucketAndQueues> {
       AUTH: 'true',
       BIND_HOST: '127.0.0.1',
       GATEWAY_PORT: String(port),
-      SERVICES: 's3,sqs',
+      SERVICES: services,
       S3_PERSIST: '1',
       S3_DATA_DIR: join(folder, 's3'),
       STATE_DIR: join(folder, 'state'),
