@@ -89,7 +89,7 @@ export function createIngest({
   }
 
   async function ingest(event: ObjectEvent, { projectId, imageId }: UploadKey): Promise<void> {
-    const path = join(settings.SCRATCH, `ai-teacher-${randomUUID()}`);
+    const path = join(settings.SCRATCH, `picture-${randomUUID()}`);
     const thumbnail = `${path}.webp`;
     try {
       const object = await bucket.download(event.key, path, { most: settings.IMAGE_BYTES });

@@ -1,19 +1,22 @@
 /** The trainer: takes upload events and training messages until it is told to stop. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { createBucket } from '#shared/bucket.ts';
 import { connect } from '#shared/database.ts';
+import { uploadsPrefix } from '#shared/keys.ts';
 import { createQueues } from '#shared/queues.ts';
 import { start } from '#shared/start.ts';
 import { consume, sleep } from './consume.ts';
 import { createIngest } from './ingest.ts';
 import { createPictures } from './pictures.ts';
-import { checkRoom } from './room.ts';
+import { checkRoom, takeFolder } from './room.ts';
 import { createTorch } from './torch.ts';
 import { createTrain } from './train.ts';
 
-await start('trainer', async ({ settings, log, stopping, opened }) => {
-  await Promise.all([settings.SCRATCH, settings.MODEL_CACHE].map((folder) => mkdir(folder, { recursive: true })));
+await start('trainer', async ({ settings: given, log, stopping, opened }) => {
+  await mkdir(given.MODEL_CACHE, { recursive: true });
+  const settings = { ...given, SCRATCH: await takeFolder(given.SCRATCH) };
+  opened.defer(() => rm(settings.SCRATCH, { recursive: true, force: true }));
   const postgres = connect(settings.DATABASE_URL, { connections: 8 });
   opened.defer(postgres.close);
   const bucket = createBucket(settings);
@@ -57,7 +60,13 @@ await start('trainer', async ({ settings, log, stopping, opened }) => {
     visibilitySeconds: Math.ceil(settings.LEASE_SECONDS),
     stopping,
     log,
-    check: () => Promise.all([postgres.db.execute('select 1'), checkRoom(settings.SCRATCH)]),
+    check: () =>
+      Promise.all([
+        postgres.db.execute('select 1'),
+        checkRoom(settings.SCRATCH),
+        // No object has this key: whether S3 answers is what is asked.
+        bucket.head(uploadsPrefix),
+      ]),
   };
   await Promise.all([
     consume({

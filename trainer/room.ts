@@ -1,12 +1,41 @@
 /**
- * Room under SCRATCH. A disk that is full is the trouble of the worker that has it, not of the picture or the run that it was
+ * SCRATCH: a trainer's own folder there, and whether it has room. A disk that is full is the trouble of the worker that has it, not of the picture or the run that it was
  * at: those wait, for this worker to have room again or for another one.
  */
-import { statfs } from 'node:fs/promises';
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { Outage } from './consume.ts';
 
 /** With less than this, a few photos or the files of a model, work is not begun again once some has failed. */
 const leastRoom = 128 * 2 ** 20;
+
+/**
+ * Makes a folder of this process's own under `folder`, and removes those of trainers that are no more: one that is killed leaves its
+ * pictures behind, and a container that is started again finds the same disk. Other hosts' are theirs: pods may share a disk.
+ */
+export async function takeFolder(folder: string): Promise<string> {
+  const nameOf = (pid: number | string) => `ai-teacher-${hostname()}-${pid}`;
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(folder)) {
+    const pid = Number(name.slice(nameOf('').length));
+    if (name !== nameOf(pid)) continue;
+    // In a container that is started again it is even this one's.
+    if (pid === process.pid || !isAlive(pid)) await rm(join(folder, name), { recursive: true, force: true });
+  }
+  const own = join(folder, nameOf(process.pid));
+  await mkdir(own);
+  return own;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // Somebody else's process is one too.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
 
 /** @throws Outage when there is no room under `folder`. */
 export async function checkRoom(folder: string): Promise<void> {

@@ -101,7 +101,7 @@ export function createTrain(training: Training): (body: string) => Promise<void>
 /** @returns the id of the published model, or null when the project's classes changed under it. */
 async function train(training: Training, lease: Lease, signal: AbortSignal): Promise<string | null> {
   const { postgres, bucket, torch, settings, stopping, log } = training;
-  const scratch = await mkdtemp(join(settings.SCRATCH, 'ai-teacher-run-'));
+  const scratch = await mkdtemp(join(settings.SCRATCH, 'run-'));
   let storing: Promise<Stored> | undefined;
   try {
     const dataset = await readDataset(postgres.db, lease.projectId);

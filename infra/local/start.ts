@@ -1,5 +1,5 @@
 /** All of AI Teacher on one machine: the embedded parts, then the very programs that the cluster runs. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { awsProgram, untilAwsAnswers } from './aws.ts';
@@ -95,8 +95,6 @@ export async function startLocal({
     const compose = (databaseUrl: string) => composeEnvironment({ given, ports, data, root, secrets, databaseUrl });
     const [databaseUrl, aws] = await Promise.all([openPostgres(), openAws(compose(''))]);
     const environment = compose(databaseUrl);
-    rmSync(environment.SCRATCH!, { recursive: true, force: true });
-    mkdirSync(environment.SCRATCH!, { recursive: true });
 
     const program = (name: string, programPort = 0): Program => ({
       name,
