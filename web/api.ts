@@ -50,6 +50,8 @@ export const api = {
   project: (id: string) => call<Project>('GET', `/${id}`),
   rename: (id: string, name: string) => call<Project>('PATCH', `/${id}`, { name }),
   remove: (id: string) => call<void>('DELETE', `/${id}`),
+  makeKey: (id: string) => call<{ key: string }>('POST', `/${id}/key`).then(({ key }) => key),
+  leave: () => ask<void>('DELETE', '/session'),
   addClass: (id: string, name: string) => call<{ id: string; name: string }>('POST', `/${id}/classes`, { name }),
   renameClass: (id: string, classId: string, name: string) =>
     call<void>('PATCH', `/${id}/classes/${classId}`, { name }),

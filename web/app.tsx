@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { ClassesCard } from './cards/classes.tsx';
 import { PreviewCard } from './cards/preview.tsx';
 import { TrainingCard } from './cards/training.tsx';
+import { Footer } from './footer.tsx';
 import { Header } from './header.tsx';
 import { createStore } from './store.ts';
 import {
@@ -44,9 +45,9 @@ export function App() {
       <main class="cards" aria-busy={!view.loaded}>
         <ClassesCard view={view} store={store} />
         <TrainingCard project={project} store={store} />
-        <PreviewCard project={project} />
+        <PreviewCard project={project} store={store} />
       </main>
-      <footer>{strings.expires}</footer>
+      <Footer project={project} store={store} />
     </StringsContext.Provider>
   );
 }

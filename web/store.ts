@@ -11,6 +11,8 @@ export interface View {
   project: Project | null;
   /** Names of the classes while there is no project. */
   draft: string[];
+  /** Of classes that were in the draft, their place there: their boxes stay the same ones, and the cursor stays in them. */
+  places: Record<string, number>;
   batches: Batch[];
   /** The last thing that went wrong, until something works. */
   trouble: Detail | 'offline' | null;
@@ -24,7 +26,15 @@ const seconds = (count: number) => new Promise<void>((resolve) => setTimeout(res
 const busyEvery = 1000;
 
 export function createStore(untitled: () => string, classSuggestion: (number: number) => string) {
-  let view: View = { projects: [], project: null, draft: ['', ''], batches: [], trouble: null, loaded: false };
+  let view: View = {
+    projects: [],
+    project: null,
+    draft: ['', ''],
+    places: {},
+    batches: [],
+    trouble: null,
+    loaded: false,
+  };
   const listeners = new Set<() => void>();
   const set = (change: Partial<View>) => {
     view = { ...view, ...change };
@@ -74,15 +84,37 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
     }
   }
 
+  const draftName = (place: number) => view.draft[place]?.trim().normalize('NFC') || classSuggestion(place + 1);
+  const draftNames = () => [...new Set(view.draft.map((_, place) => draftName(place)))];
+
+  /** Brings a project that was just created to what was typed while that took its time, as far as the studio takes it. */
+  async function takeUpDraft(project: Project): Promise<Project> {
+    let tried = '';
+    for (let now = project; ; now = await api.project(project.id)) {
+      const names = draftNames();
+      const place = names.findIndex((name, index) => now.classes[index]?.name !== name);
+      const [name, there] = [names[place]!, now.classes[place]];
+      // Also where the studio writes a name in another way than the page.
+      if (place < 0 || tried === `${place} ${name}`) return now;
+      tried = `${place} ${name}`;
+      try {
+        if (there) await api.renameClass(now.id, there.id, name);
+        else await api.addClass(now.id, name);
+      } catch {
+        return now;
+      }
+    }
+  }
+
   let creating: Promise<Project> | undefined;
   /** The project, created now if the learner had none: with what was typed so far. */
   function ensure(): Promise<Project> {
     if (view.project) return Promise.resolve(view.project);
     creating ??= (async () => {
-      const names = view.draft.map((name, index) => name.trim() || classSuggestion(index + 1));
-      const { id } = await api.create(untitled(), [...new Set(names)]);
-      const project = await api.project(id);
-      set({ project, projects: [project, ...view.projects] });
+      const { id } = await api.create(untitled(), draftNames());
+      const project = await takeUpDraft(await api.project(id));
+      const places = Object.fromEntries(project.classes.map((one, place) => [one.id, place]));
+      set({ project, projects: [project, ...view.projects], places });
       location.hash = id;
       return project;
     })().finally(() => {
@@ -162,6 +194,21 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
         const [next] = view.projects;
         if (next) await open(next.id);
       }),
+    /** A new key of the project; null where that did not work. Links to its model end, so it is fetched anew. */
+    makeKey: async (id: string): Promise<string | null> => {
+      let key: string | null = null;
+      await attempt(async () => {
+        key = await api.makeKey(id);
+      });
+      await refresh();
+      return key;
+    },
+    /** Ends the session: whoever comes next starts with nothing. */
+    leaveBrowser: () =>
+      attempt(async () => {
+        await api.leave();
+        location.assign(location.pathname);
+      }),
     nameDraft: (index: number, name: string) => set({ draft: view.draft.with(index, name) }),
     addClass: (name: string) =>
       view.project ? inProject(({ id }) => api.addClass(id, name)) : set({ draft: [...view.draft, ''] }),
@@ -171,7 +218,9 @@ export function createStore(untitled: () => string, classSuggestion: (number: nu
     /** @param which a class's id, or its place among the names of the draft. */
     addPictures: (which: string | number, files: File[]) =>
       inProject(async (project) => {
-        const classId = typeof which === 'string' ? which : project.classes[which]!.id;
+        const drafted = (place: number) =>
+          (project.classes.find(({ name }) => name === draftName(place)) ?? project.classes[0]!).id;
+        const classId = typeof which === 'string' ? which : drafted(which);
         watch();
         const sent = uploads.send(classId, files);
         watch();

@@ -25,8 +25,14 @@ export const sameHash = (a: Uint8Array, b: Uint8Array): boolean => a.length === 
 export const bearerKey = (header: string | undefined): string | null =>
   /^Bearer +(\S+)$/i.exec(header ?? '')?.[1] ?? null;
 
-const sign = (secret: string, path: string, expires: string): Buffer =>
-  createHmac('sha256', secret).update(`${path}\n${expires}`).digest();
+/** What signs links: a secret of the programs, and the hash of the project's key, with which its links end too. */
+export interface Signer {
+  secret: string;
+  keyHash: Uint8Array;
+}
+
+const sign = ({ secret, keyHash }: Signer, path: string, expires: string): Buffer =>
+  createHmac('sha256', secret).update(`${path}\n${expires}\n`).update(keyHash).digest();
 
 /**
  * `path` with a query that lets whoever has it use just this path until it expires. Times are rounded up to a tenth of the
@@ -34,19 +40,19 @@ const sign = (secret: string, path: string, expires: string): Buffer =>
  *
  * @param seconds validity, at least.
  */
-export function signPath(secret: string, path: string, seconds: number, now = Date.now()): string {
+export function signPath(signer: Signer, path: string, seconds: number, now = Date.now()): string {
   const step = Math.max(1, Math.round(seconds / 10));
   const expires = String((Math.ceil(now / 1000 / step) + 10) * step);
-  return `${path}?expires=${expires}&signature=${sign(secret, path, expires).toString('base64url')}`;
+  return `${path}?expires=${expires}&signature=${sign(signer, path, expires).toString('base64url')}`;
 }
 
 /** Whether `expires` and `signature` of a query were made by {@link signPath} for this path and still hold. */
 export function verifyPath(
-  secret: string,
+  signer: Signer,
   path: string,
   { expires, signature }: { expires?: string | undefined; signature?: string | undefined },
   now = Date.now(),
 ): boolean {
   if (!expires || !signature || !/^\d{1,12}$/.test(expires)) return false;
-  return sameHash(sign(secret, path, expires), Buffer.from(signature, 'base64url')) && Number(expires) * 1000 > now;
+  return sameHash(sign(signer, path, expires), Buffer.from(signature, 'base64url')) && Number(expires) * 1000 > now;
 }

@@ -1,5 +1,5 @@
 /** Who may use a model, and which models there are: the same for downloading one and for asking it. */
-import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm';
+import { and, eq, isNotNull, sql } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { bearerKey, hashKey, sameHash, verifyPath } from './access.ts';
 import type { Database } from './database.ts';
@@ -26,8 +26,8 @@ const noModel = () =>
   new Problem(404, 'no-such-model', 'There is no such model, or this key is not the one of its project.');
 
 /**
- * The published model `modelId`, if the request may use it: with the key of its project, or by a signed link to just this path. Using a
- * model counts as using its project, which therefore does not expire.
+ * The published model `modelId`, if the request may use it: with the key of its project, or by a signed link to just this path,
+ * which ends with that key. Using a model counts as using its project, which therefore does not expire.
  *
  * @throws Problem 429 once too many wrong ones came from the address; 401 without a key or a valid link, 404 for a model that is not there (any more) or is another project's.
  */
@@ -36,19 +36,33 @@ export async function openModel(access: ModelAccess, context: Context, modelId: 
   const { req } = context;
   // A cookie says nothing here: other hosts would get it too.
   const [expires, signature] = [req.query('expires'), req.query('signature')];
-  const linked = verifyPath(settings.SIGNING_SECRET, req.path, { expires, signature });
   const key = bearerKey(req.header('Authorization'));
-  if (!linked && key === null) {
-    if (signature) await countFailure(access, context);
-    const [code, detail] = signature
-      ? ['link-expired', 'This link has expired or is not complete. Get a new one from the page of the project.']
-      : ['no-key', 'Send the key of the project as "Authorization: Bearer KEY", or use a link from its page.'];
-    throw new Problem(401, code!, detail!, { headers: { 'WWW-Authenticate': 'Bearer' } });
+  if (key === null && !signature) {
+    const detail = 'Send the key of the project as "Authorization: Bearer KEY", or use a link from its page.';
+    throw new Problem(401, 'no-key', detail, asksForKey);
   }
-  if (!uuid.test(modelId)) {
-    if (!linked) await countFailure(access, context);
-    throw noModel();
+  const found = uuid.test(modelId) ? await findModel(db, modelId) : undefined;
+  const opened =
+    found &&
+    (verifyPath({ secret: settings.SIGNING_SECRET, keyHash: found.keyHash }, req.path, { expires, signature }) ||
+      (key !== null && sameHash(hashKey(key), found.keyHash)));
+  if (!opened) {
+    await countFailure(access, context);
+    if (key !== null) throw noModel();
+    const detail = 'This link has ended or is not complete. Get a new one from the page of the project.';
+    throw new Problem(401, 'link-expired', detail, asksForKey);
   }
+  const { keyHash: _, usedToday, deleted, ...model } = found;
+  if (deleted) throw noModel();
+  if (!usedToday) {
+    await db.update(projects).set({ usedAt: sql`clock_timestamp()` }).where(eq(projects.id, model.projectId));
+  }
+  return model;
+}
+
+const asksForKey = { headers: { 'WWW-Authenticate': 'Bearer' } };
+
+async function findModel(db: Database, modelId: string) {
   const [found] = await db
     .select({
       id: models.id,
@@ -57,17 +71,10 @@ export async function openModel(access: ModelAccess, context: Context, modelId: 
       classes: models.classes,
       keyHash: projects.keyHash,
       usedToday: sql<boolean>`${projects.usedAt} > clock_timestamp() - interval '1 day'`,
+      deleted: sql<boolean>`${projects.deletedAt} is not null`,
     })
     .from(models)
-    .innerJoin(projects, and(eq(projects.id, models.projectId), isNull(projects.deletedAt)))
+    .innerJoin(projects, eq(projects.id, models.projectId))
     .where(and(eq(models.id, modelId), isNotNull(models.publishedAt)));
-  if (!found || !(linked || sameHash(hashKey(key!), found.keyHash))) {
-    if (!linked) await countFailure(access, context);
-    throw noModel();
-  }
-  const { keyHash: _, usedToday, ...model } = found;
-  if (!usedToday) {
-    await db.update(projects).set({ usedAt: sql`clock_timestamp()` }).where(eq(projects.id, model.projectId));
-  }
-  return model;
+  return found;
 }

@@ -98,6 +98,8 @@ export interface Project {
   classes: ProjectClass[];
   run: Run | null;
   model: Model | null;
+  /** When it is erased unless somebody uses it before. */
+  expiresAt: string;
 }
 
 export interface Image {

@@ -1,7 +1,7 @@
 /** Who is asking: a program with a project's key, or a browser with its session's cookie. */
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { Context, MiddlewareHandler } from 'hono';
-import { getCookie, setCookie } from 'hono/cookie';
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import { bearerKey, createKey, hashKey } from '#shared/access.ts';
 import type { Database } from '#shared/database.ts';
 import { countFailure } from '#shared/limits.ts';
@@ -13,6 +13,9 @@ const sessionSeconds = 400 * 24 * 3600;
 
 /** A `__Host-` cookie is bound to just this host; browsers take it over https alone. */
 export const cookieName = (studioUrl: string) => (studioUrl.startsWith('https:') ? '__Host-session' : 'session');
+
+const cookieOptions = (studioUrl: string) =>
+  ({ httpOnly: true, secure: studioUrl.startsWith('https:'), sameSite: 'Lax', path: '/' }) as const;
 
 const tokenOf = ({ settings }: Studio, context: Context) => getCookie(context, cookieName(settings.STUDIO_URL));
 
@@ -34,14 +37,17 @@ export async function ensureSession(studio: Studio, context: Context): Promise<s
   const { key: token, hash: tokenHash } = createKey();
   const [made] = await studio.db.insert(sessions).values({ tokenHash }).returning({ id: sessions.id });
   const { STUDIO_URL } = studio.settings;
-  setCookie(context, cookieName(STUDIO_URL), token, {
-    httpOnly: true,
-    secure: STUDIO_URL.startsWith('https:'),
-    sameSite: 'Lax',
-    path: '/',
-    maxAge: sessionSeconds,
-  });
+  setCookie(context, cookieName(STUDIO_URL), token, { ...cookieOptions(STUDIO_URL), maxAge: sessionSeconds });
   return made!.id;
+}
+
+/** Ends the request's session, if it has one: its token opens nothing any more, wherever it was kept. */
+export async function endSession(studio: Studio, context: Context): Promise<void> {
+  const token = tokenOf(studio, context);
+  if (!token) return;
+  await studio.db.delete(sessions).where(eq(sessions.tokenHash, hashKey(token)));
+  const { STUDIO_URL } = studio.settings;
+  deleteCookie(context, cookieName(STUDIO_URL), cookieOptions(STUDIO_URL));
 }
 
 /**

@@ -12,6 +12,7 @@ import { modelRoutes } from './models.ts';
 import { pageHeaders, pageRoutes } from './page.ts';
 import { projectRoutes } from './projects.ts';
 import { runRoutes } from './runs.ts';
+import { sessionRoutes } from './sessions.ts';
 import { uploadRoutes } from './uploads.ts';
 
 /** Of any request: pictures go to the bucket, so the largest is a list of 200 files. */
@@ -49,6 +50,7 @@ export function createStudio(studio: Studio, page: string) {
   app.use('/api/projects/:projectId', requireProject(studio));
   app.use('/api/projects/:projectId/*', requireProject(studio));
   for (const routes of [
+    sessionRoutes,
     projectRoutes,
     classRoutes,
     uploadRoutes,

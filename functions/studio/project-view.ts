@@ -28,6 +28,7 @@ export async function readProjects(studio: Studio, sessionId: string): Promise<P
 }
 
 const file = getTableColumns(artifacts);
+const day = 24 * 3600 * 1000;
 
 async function readSome(studio: Studio, ids: string[]): Promise<Project[]> {
   if (ids.length === 0) return [];
@@ -90,14 +91,15 @@ async function readSome(studio: Studio, ids: string[]): Promise<Project[]> {
   return ids.flatMap((id) => {
     const row = found.find(({ project }) => project.id === id);
     if (!row) return [];
-    const { name, revision, trainDueAt } = row.project;
+    const { name, revision, trainDueAt, usedAt } = row.project;
     const own = counted
       .filter(({ projectId }) => projectId === id)
       .map(({ projectId: _, id: classId, name: called, ...images }) => ({ id: classId, name: called, images }));
     const { run, running, queued, model } = row;
     const status = statusOf({ revision, due: trainDueAt !== null, classes: own, run, running, queued, model });
-    const views = { run: run && viewRun(run), model: model && viewModel(studio, model, files) };
-    return [{ id, name, revision, ...status, classes: own, ...views }];
+    const views = { run: run && viewRun(run), model: model && viewModel(studio, row.project.keyHash, model, files) };
+    const expiresAt = new Date(usedAt.getTime() + studio.settings.PROJECT_DAYS * day).toISOString();
+    return [{ id, name, revision, ...status, classes: own, ...views, expiresAt }];
   });
 }
 
@@ -118,7 +120,12 @@ export const viewRun = (run: typeof runs.$inferSelect): Run => ({
 export async function readModels(studio: Studio, projectId: string): Promise<Model[]> {
   const published = and(eq(models.projectId, projectId), isNotNull(models.publishedAt));
   const [found, files] = await Promise.all([
-    studio.db.select().from(models).where(published).orderBy(desc(models.publishedAt)),
+    studio.db
+      .select({ model: models, keyHash: projects.keyHash })
+      .from(models)
+      .innerJoin(projects, eq(projects.id, models.projectId))
+      .where(published)
+      .orderBy(desc(models.publishedAt)),
     studio.db
       .select(file)
       .from(artifacts)
@@ -126,16 +133,17 @@ export async function readModels(studio: Studio, projectId: string): Promise<Mod
       .where(published)
       .orderBy(asc(artifacts.name)),
   ]);
-  return found.map((model) => viewModel(studio, model, files));
+  return found.map(({ model, keyHash }) => viewModel(studio, keyHash, model, files));
 }
 
 /** With links that work as they are. */
 function viewModel(
-  { settings: { SIGNING_SECRET, LINK_SECONDS, EXPORT_URL, PREDICT_URL } }: Studio,
+  { settings: { SIGNING_SECRET: secret, LINK_SECONDS, EXPORT_URL, PREDICT_URL } }: Studio,
+  keyHash: Uint8Array,
   { id, projectId, runId, revision, stage, classes: names, accuracy, createdAt }: typeof models.$inferSelect,
   files: (typeof artifacts.$inferSelect)[],
 ): Model {
-  const link = (base: string, path: string) => base + signPath(SIGNING_SECRET, path, LINK_SECONDS);
+  const link = (base: string, path: string) => base + signPath({ secret, keyHash }, path, LINK_SECONDS);
   return {
     id,
     projectId,

@@ -86,6 +86,7 @@ export const project = z
     classes: z.array(z.object({ id, name: z.string(), images })),
     run: orNull(run),
     model: orNull(model),
+    expiresAt: z.string().openapi({ description: 'When it is erased unless somebody uses it before' }),
   })
   .openapi('Project');
 
@@ -108,6 +109,7 @@ export const newProject = z.object({ name, classes: z.array(name).max(1000).opti
 export const createdProject = z
   .object({ id, key: z.string(), name: z.string(), classes: z.array(projectClass) })
   .openapi('CreatedProject');
+export const newKey = z.object({ key: z.string() }).openapi('Key');
 export const renaming = z.object({ name }).openapi('Renaming');
 
 /** A file's name is shown and nothing else, so it may be anything; what could deceive is taken out. */

@@ -82,8 +82,62 @@ describe.each([
     await page.reload();
     await page.getByText(strings.status.ready).waitFor();
     expect(await classes.nth(0).getByLabel(strings.className).inputValue()).toBe(names[0]);
+
+    // A program asks the model with a key, which ends the links from before; the page has new ones.
+    const link = () => page.getByRole('link', { name: 'model.onnx' }).getAttribute('href');
+    const before = (await link())!;
+    await page.getByText(strings.programs).click();
+    await page.getByRole('button', { name: strings.makeKey }).click();
+    const command = (await page.locator('.program code').textContent())!;
+    const [, key, url] = /'Authorization: Bearer ([^']+)' (\S+)$/.exec(command)!;
+    const headers = { Authorization: `Bearer ${key}` };
+    const asked = await fetch(url!, { method: 'POST', headers, body: new Uint8Array(unseen!.buffer) });
+    expect(await asked.json()).toMatchObject({ label: names[1] });
+    expect((await fetch(before)).status).toBe(401);
+    await expect.poll(link).not.toBe(before);
+    expect((await fetch((await link())!)).status).toBe(200);
+
+    // Whoever comes next at this computer finds nothing.
+    expect(await page.locator('footer p').textContent()).toMatch(/20\d\d/);
+    await page.getByRole('button', { name: strings.leave, exact: true }).click();
+    await page.getByRole('button', { name: strings.yesLeave }).click();
+    await expect.poll(() => classes.nth(0).getByLabel(strings.className).inputValue()).toBe('');
+    expect(await page.locator('footer').count()).toBe(0);
+    await page.reload();
+    await classes.nth(0).waitFor();
+    expect(await page.locator('.thumbnails img').count()).toBe(0);
+    expect(complaints).toEqual([]);
     await page.context().close();
   });
+});
+
+test('what is typed while the first pictures make a project is kept, and the cursor stays', async () => {
+  const { page, complaints } = await browser.open({ ...desktop, locale: 'en-GB' });
+  await page.goto(system.studioUrl);
+  // A slow network.
+  await page.route('**/api/projects', async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await route.continue();
+  });
+  const classes = page.getByRole('group');
+  await classes
+    .nth(0)
+    .locator('input[type=file]')
+    .first()
+    .setInputFiles(await pictures('stripes', 0, 2));
+  await classes.nth(1).getByLabel(en.className).click();
+  // Beyond the moment at which there is a project.
+  for (const letter of 'polka dots') await page.keyboard.type(letter, { delay: 200 });
+  await page.getByRole('button', { name: en.addClass }).click();
+  await expect.poll(() => classes.count()).toBe(3);
+  await page.locator('.count').getByText(en.pictures(2)).waitFor();
+  await page.unroute('**/api/projects');
+  await page.reload();
+  await expect.poll(() => classes.count()).toBe(3);
+  expect(await classes.nth(0).getByLabel(en.className).inputValue()).toBe(en.classSuggestion(1));
+  expect(await classes.nth(1).getByLabel(en.className).inputValue()).toBe('polka dots');
+  expect(complaints).toEqual([]);
+  await page.context().close();
 });
 
 test('a thousand pictures at once: the page stays responsive and holds no more than a few of them', async () => {

@@ -5,7 +5,7 @@ import { ClassBox } from './class-box.tsx';
 
 export function ClassesCard({ view, store }: { view: View; store: Store }) {
   const strings = useStrings();
-  const { project, draft, batches } = view;
+  const { project, draft, places, batches } = view;
   const others = project?.classes ?? [];
   const add = () => {
     const taken = new Set(others.map(({ name }) => name));
@@ -20,7 +20,7 @@ export function ClassesCard({ view, store }: { view: View; store: Store }) {
       {project
         ? project.classes.map((one, index) => (
             <ClassBox
-              key={one.id}
+              key={places[one.id] ?? one.id}
               number={index + 1}
               name={one.name}
               images={one.images}

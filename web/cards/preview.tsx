@@ -2,13 +2,15 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Detail, Model, Project } from '#shared/words.ts';
 import { ApiError, type Prediction, predict } from '../api.ts';
+import type { Store } from '../store.ts';
 import { sentenceOf, useStrings } from '../strings/index.ts';
 import { droppedFiles } from '../uploads/dropped.ts';
 import { NotSendable, prepare } from '../uploads/prepare.ts';
+import { ProgramKey } from './key.tsx';
 
 type Answer = { prediction: Prediction } | { problem: Detail | 'offline' } | 'thinking';
 
-export function PreviewCard({ project }: { project: Project | null }) {
+export function PreviewCard({ project, store }: { project: Project | null; store: Store }) {
   const strings = useStrings();
   const model = project?.model ?? null;
   return (
@@ -20,6 +22,7 @@ export function PreviewCard({ project }: { project: Project | null }) {
           {project && model.revision !== project.revision && <p class="hint">{strings.older}</p>}
           <Try key={project?.id} model={model} />
           <Downloads model={model} />
+          <ProgramKey key={model.projectId} model={model} store={store} />
         </>
       ) : (
         <div class="empty">{strings.previewEmpty}</div>

@@ -5,11 +5,12 @@ import { useStrings } from '../strings/index.ts';
 interface Question {
   text: string;
   yes: string;
+  no: string;
   onYes: () => unknown;
 }
 
 /** A question before something is lost: the element to show, and a function that asks. */
-export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () => unknown) => void] {
+export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () => unknown, no?: string) => void] {
   const [question, setQuestion] = useState<Question | null>(null);
   const dialog = useRef<HTMLDialogElement>(null);
   const strings = useStrings();
@@ -22,7 +23,7 @@ export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () =
       <p>{question.text}</p>
       <div class="answers">
         <button type="button" onClick={close}>
-          {strings.keep}
+          {question.no}
         </button>
         <button
           type="button"
@@ -37,5 +38,5 @@ export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () =
       </div>
     </dialog>
   );
-  return [shown, (text, yes, onYes) => setQuestion({ text, yes, onYes })];
+  return [shown, (text, yes, onYes, no = strings.keep) => setQuestion({ text, yes, onYes, no })];
 }

@@ -13,7 +13,8 @@ interface Props {
 /** A name that is changed where it stands. */
 export function EditableName({ label, value, placeholder, onChange, eager = false }: Props) {
   const [text, setText] = useState(value);
-  useEffect(() => setText(value), [value]);
+  // A space after a word is one that goes on.
+  useEffect(() => setText((typed) => (typed.trim() === value ? typed : value)), [value]);
   const commit = async () => {
     const name = text.trim();
     if (name === value) return;

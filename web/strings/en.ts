@@ -16,7 +16,13 @@ export const en = {
   deleteProjectAsk: (name: string) => `Delete “${name}” with all its pictures and models? This cannot be undone.`,
   yesDelete: 'Yes, delete',
   keep: 'Keep it',
-  expires: 'A project that nobody uses for half a year is deleted by itself.',
+  expires: (at: Date) =>
+    `If nobody uses this project until ${at.toLocaleDateString('en', { dateStyle: 'long' })}, it is deleted by itself.`,
+  leave: 'Leave this computer',
+  leaveAsk:
+    'Whoever uses this computer next will not see your projects. You cannot open them here again either: first download the models that you want to keep.',
+  yesLeave: 'Yes, leave',
+  stay: 'Stay',
 
   classesTitle: '1. Collect',
   classesHelp: 'Give each thing a name and add pictures of it.',
@@ -117,6 +123,11 @@ export const en = {
     'labels.txt': 'The names of the classes',
     'report.json': 'Everything that was measured',
   } as Record<string, string>,
+
+  programs: 'For programs',
+  programsHelp: 'A program needs a key to ask this model. A new key ends the one before, and all links to this model.',
+  makeKey: 'Make a new key',
+  keyOnce: 'Copy it now: it is shown this once. Give it only to whom you trust.',
 
   tryAgain: 'Please try again.',
   offline: 'No connection to AI Teacher. Nothing is lost; this page goes on by itself.',

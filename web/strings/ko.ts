@@ -18,7 +18,13 @@ export const ko: Strings = {
   deleteProjectAsk: (name) => `‘${name}’의 사진과 모델을 모두 지울까요? 되돌릴 수 없어요.`,
   yesDelete: '네, 지울게요',
   keep: '그대로 둘게요',
-  expires: '반년 동안 쓰지 않은 프로젝트는 저절로 지워져요.',
+  expires: (at) =>
+    `${at.toLocaleDateString('ko', { dateStyle: 'long' })}까지 아무도 쓰지 않으면 이 프로젝트는 저절로 지워져요.`,
+  leave: '이 컴퓨터에서 나가기',
+  leaveAsk:
+    '다음에 이 컴퓨터를 쓰는 사람에게 내 프로젝트가 보이지 않아요. 나도 여기에서 다시 열 수 없으니, 간직할 모델은 먼저 내려받으세요.',
+  yesLeave: '네, 나갈게요',
+  stay: '그대로 있을게요',
 
   classesTitle: '1. 모으기',
   classesHelp: '이름을 붙이고 사진을 넣어 주세요.',
@@ -116,6 +122,12 @@ export const ko: Strings = {
     'labels.txt': '클래스 이름',
     'report.json': '잰 것 모두',
   },
+
+  programs: '프로그램에서 쓰기',
+  programsHelp:
+    '프로그램이 이 모델을 쓰려면 열쇠가 있어야 해요. 새 열쇠를 만들면 전의 열쇠와 이 모델의 링크는 모두 끝나요.',
+  makeKey: '새 열쇠 만들기',
+  keyOnce: '지금 복사하세요. 열쇠는 이번에만 보여요. 믿는 사람에게만 주세요.',
 
   tryAgain: '다시 해 주세요.',
   offline: 'AI Teacher와 연결이 끊겼어요. 잃은 것은 없어요. 다시 이어지면 저절로 계속해요.',

@@ -3,7 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { eq } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { signPath } from '#shared/access.ts';
+import { createKey, hashKey, signPath } from '#shared/access.ts';
 import { chunkBytes } from '#shared/artifacts.ts';
 import { projects } from '#shared/schema.ts';
 import { serve } from '#shared/serve.ts';
@@ -138,6 +138,7 @@ test('any page may read it, without credentials, and the headers it needs', asyn
   expect(exposed).toEqual(['ETag', 'Content-Range', 'Content-Disposition']);
 });
 
+const signer = (key: string) => ({ secret, keyHash: hashKey(key) });
 const status = async (path: string, headers: Record<string, string> = {}) => {
   const response = await fetch(`${url}${path}`, { headers });
   if (!response.ok) expect(response.headers.get('Content-Type')).toBe('application/problem+json');
@@ -153,13 +154,26 @@ test('the owner’s key or a signed link opens it; nothing else does', async () 
   expect(await status(path, { Authorization: `Basic ${project.key}` })).toBe(401);
   expect(await status(path, { Authorization: `Bearer ${other.key}` })).toBe(404);
   expect(await status(path, { Authorization: 'Bearer made-up' })).toBe(404);
-  expect(await status(signPath(secret, path, 60))).toBe(200);
-  expect(await status(signPath(secret, path, 60), { Authorization: `Bearer ${other.key}` })).toBe(200);
-  expect(await status(signPath('x'.repeat(32), path, 60))).toBe(401);
-  expect(await status(signPath(secret, path, 10, Date.now() - 60_000))).toBe(401);
-  const signed = signPath(secret, path, 60);
+  expect(await status(signPath(signer(project.key), path, 60))).toBe(200);
+  expect(await status(signPath(signer(project.key), path, 60), { Authorization: `Bearer ${other.key}` })).toBe(200);
+  expect(await status(signPath({ ...signer(project.key), secret: 'x'.repeat(32) }, path, 60))).toBe(401);
+  expect(await status(signPath(signer(project.key), path, 10, Date.now() - 60_000))).toBe(401);
+  const signed = signPath(signer(project.key), path, 60);
   expect(await status(signed.replace('labels.txt', 'model.pt'))).toBe(401);
   expect(await status(signed.replace(/expires=\d+/, `expires=${2 ** 40}`))).toBe(401);
+});
+
+test('a new key ends the one before, and the links that went with it', async () => {
+  const own = await insertProject(postgres.db);
+  const { id } = await insertModel(postgres, own.id, { 'labels.txt': Buffer.from('a') });
+  const path = `/models/${id}/labels.txt`;
+  const link = signPath(signer(own.key), path, 60);
+  const next = createKey();
+  expect([await status(link), await status(path, { Authorization: `Bearer ${own.key}` })]).toEqual([200, 200]);
+  await postgres.db.update(projects).set({ keyHash: next.hash }).where(eq(projects.id, own.id));
+  expect([await status(link), await status(path, { Authorization: `Bearer ${own.key}` })]).toEqual([401, 404]);
+  expect(await status(signPath(signer(next.key), path, 60))).toBe(200);
+  expect(await status(path, { Authorization: `Bearer ${next.key}` })).toBe(200);
 });
 
 test('what is not there: 422 for a name of the contract, 404 for any other, for no model and for one not published', async () => {
@@ -182,7 +196,7 @@ test('a deleted project’s model is gone, for its key and for its links', async
   expect(await status(path, { Authorization: `Bearer ${gone.key}` })).toBe(200);
   await postgres.sql`update projects set deleted_at = now() where id = ${gone.id}`;
   expect(await status(path, { Authorization: `Bearer ${gone.key}` })).toBe(404);
-  expect(await status(signPath(secret, path, 60))).toBe(404);
+  expect(await status(signPath(signer(gone.key), path, 60))).toBe(404);
 });
 
 test('using a model keeps its project from expiring, at one write a day', async () => {

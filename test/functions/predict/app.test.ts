@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { signPath } from '#shared/access.ts';
+import { hashKey, signPath } from '#shared/access.ts';
 import { serve } from '#shared/serve.ts';
 import { createPredict } from '../../../functions/predict/app.ts';
 import { createCache } from '../../../functions/predict/cache.ts';
@@ -194,12 +194,10 @@ test('the owner’s key or a signed link; nothing else; each time anew', async (
   expect(await post(path)).toBe(401);
   expect(await post(path, { Cookie: `session=${project.key}` })).toBe(401);
   expect(await post(path, { Authorization: `Bearer ${other.key}` })).toBe(404);
-  expect(await post(signPath(settings.SIGNING_SECRET, path, 60))).toBe(200);
-  expect(
-    await post(
-      signPath(settings.SIGNING_SECRET, path.replace('predict', 'model.pt'), 60).replace('model.pt', 'predict'),
-    ),
-  ).toBe(401);
+  const signer = { secret: settings.SIGNING_SECRET, keyHash: hashKey(project.key) };
+  expect(await post(signPath(signer, path, 60))).toBe(200);
+  const ofAnother = signPath(signer, path.replace('predict', 'model.pt'), 60).replace('model.pt', 'predict');
+  expect(await post(ofAnother)).toBe(401);
   const hidden = await newModel(project.id, { published: false });
   expect(await post(`/models/${hidden}/predict`, { Authorization: `Bearer ${project.key}` })).toBe(404);
 });

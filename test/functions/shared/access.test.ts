@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { bearerKey, createKey, hashKey, sameHash, signPath, verifyPath } from '#shared/access.ts';
 
-const secret = 's'.repeat(32);
+const signer = { secret: 's'.repeat(32), keyHash: hashKey('a key') };
 const now = Date.UTC(2026, 0, 1);
 const query = (signed: string) => Object.fromEntries(new URL(signed, 'http://x').searchParams);
 
@@ -28,17 +28,19 @@ test.each([
 });
 
 test('a link holds for its path and its time, and at most a fifth longer', () => {
-  const signed = signPath(secret, '/models/m/model.pt', 100, now);
+  const signed = signPath(signer, '/models/m/model.pt', 100, now);
   const given = query(signed);
   expect(signed.startsWith('/models/m/model.pt?')).toBe(true);
-  expect(verifyPath(secret, '/models/m/model.pt', given, now + 99_999)).toBe(true);
-  expect(verifyPath(secret, '/models/m/model.pt', given, now + 120_000)).toBe(false);
-  expect(verifyPath(secret, '/models/m/model.onnx', given, now)).toBe(false);
-  expect(verifyPath('t'.repeat(32), '/models/m/model.pt', given, now)).toBe(false);
+  expect(verifyPath(signer, '/models/m/model.pt', given, now + 99_999)).toBe(true);
+  expect(verifyPath(signer, '/models/m/model.pt', given, now + 120_000)).toBe(false);
+  expect(verifyPath(signer, '/models/m/model.onnx', given, now)).toBe(false);
+  for (const other of [{ secret: 't'.repeat(32) }, { keyHash: hashKey('the next key') }]) {
+    expect(verifyPath({ ...signer, ...other }, '/models/m/model.pt', given, now)).toBe(false);
+  }
 });
 
 test('asked again within a tenth of its time it is the same link, so that caches hold', () => {
-  const links = [0, 3000, 9999].map((later) => signPath(secret, '/a', 100, now + later));
+  const links = [0, 3000, 9999].map((later) => signPath(signer, '/a', 100, now + later));
   expect(new Set(links.slice(1)).size).toBe(1);
 });
 
@@ -50,12 +52,12 @@ test.each([
   { expires: '-1', signature: '' },
   { expires: '99999999999', signature: '%%%' },
 ])('%j opens nothing', (given) => {
-  expect(verifyPath(secret, '/a', given, now)).toBe(false);
+  expect(verifyPath(signer, '/a', given, now)).toBe(false);
 });
 
 test('no other expiry goes with a signature', () => {
-  const given = query(signPath(secret, '/a', 100, now));
+  const given = query(signPath(signer, '/a', 100, now));
   for (const expires of [`${Number(given.expires) + 1}`, `0${given.expires}`, '999999999999']) {
-    expect(verifyPath(secret, '/a', { ...given, expires }, now)).toBe(false);
+    expect(verifyPath(signer, '/a', { ...given, expires }, now)).toBe(false);
   }
 });

@@ -79,6 +79,47 @@ describe('access', () => {
     expect(own.status).toBe(204);
   });
 
+  test('a session that is ended opens nothing any more, in whatever browser its cookie is', async () => {
+    const made = await ask('POST', '/api/projects', { body: { name: 'A' } });
+    const headers = { Cookie: made.headers.get('Set-Cookie')!.split(';')[0]! };
+    const { id, key } = (await made.json()) as Created;
+    const other = await ask('POST', '/api/projects', { body: { name: 'B' } });
+    const foreign = { ...headers, Origin: 'https://evil.example' };
+    expect((await ask('DELETE', '/api/session', { headers: foreign })).status).toBe(403);
+    const ended = await ask('DELETE', '/api/session', { headers });
+    expect([ended.status, ended.headers.get('Set-Cookie')]).toEqual([
+      204,
+      expect.stringMatching(/^session=;.*Max-Age=0;.*Path=\/.*HttpOnly/),
+    ]);
+    expect((await ask('GET', `/api/projects/${id}`, { headers })).status).toBe(401);
+    expect(await (await ask('GET', '/api/projects', { headers })).json()).toEqual({ projects: [] });
+    expect((await ask('GET', `/api/projects/${id}`, { key })).status).toBe(200);
+    const others = { Cookie: other.headers.get('Set-Cookie')!.split(';')[0]! };
+    expect(
+      (await ask('GET', `/api/projects/${((await other.json()) as Created).id}`, { headers: others })).status,
+    ).toBe(200);
+    expect((await ask('DELETE', '/api/session')).status).toBe(204);
+  });
+
+  test('a new key ends the one before, for a browser or for who has that', async () => {
+    const made = await ask('POST', '/api/projects', { body: { name: 'A' } });
+    const headers = { Cookie: made.headers.get('Set-Cookie')!.split(';')[0]! };
+    const { id, key } = (await made.json()) as Created;
+    const renew = async (asked: Parameters<typeof ask>[2]) => {
+      const answer = await ask('POST', `/api/projects/${id}/key`, asked);
+      expect(answer.status).toBe(201);
+      return ((await answer.json()) as { key: string }).key;
+    };
+    const opens = async (one: string) => (await ask('GET', `/api/projects/${id}`, { key: one })).status;
+    const second = await renew({ headers });
+    expect([await opens(key), await opens(second)]).toEqual([404, 200]);
+    const third = await renew({ key: second });
+    expect([await opens(second), await opens(third)]).toEqual([404, 200]);
+    expect((await ask('POST', `/api/projects/${id}/key`, { key: second })).status).toBe(404);
+    // The browser's own way in is another one.
+    expect((await ask('GET', `/api/projects/${id}`, { headers })).status).toBe(200);
+  });
+
   test('guessing keys ends at 429 with the time to wait', async () => {
     const headers = { 'X-Forwarded-For': '203.0.113.9' };
     const statuses: number[] = [];
@@ -278,10 +319,10 @@ test('the description covers every route, from the schemas that validate', async
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${route}`),
   );
   const served = app.routes
-    .filter(({ method, path: route }) => method !== 'ALL' && /^\/api\/(projects|backbones)/.test(route))
+    .filter(({ method, path: route }) => method !== 'ALL' && /^\/api\/(projects|session|backbones)/.test(route))
     .map(({ method, path: route }) => `${method} ${route.replaceAll(/:(\w+)/g, '{$1}')}`);
   expect(new Set(described)).toEqual(new Set(served));
-  expect(described).toHaveLength(20);
+  expect(described).toHaveLength(22);
 });
 
 test('no answer lets anything run, load or frame that is not ours', async () => {

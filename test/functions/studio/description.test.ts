@@ -118,7 +118,9 @@ test('every call answers as it is described', async () => {
   await call('DELETE', `${path}/runs/${queued}`, 200, { key });
   const full = await call<{ run: unknown; model: unknown }>('GET', path, 200, { key });
   expect(full).toMatchObject({ run: { id: queued }, model: { id: model.id } });
-  await call('DELETE', path, 204, { key });
+  const { key: next } = await call<{ key: string }>('POST', `${path}/key`, 201, { key });
+  await call('DELETE', path, 204, { key: next });
+  await call('DELETE', '/api/session', 204);
 });
 
 test('every refusal is as it is described', async () => {
@@ -201,6 +203,7 @@ test('every refusal is as it is described', async () => {
     ['GET', '/runs'],
     ['GET', `/runs/${nothing}`],
     ['DELETE', `/runs/${nothing}`],
+    ['POST', '/key'],
     ['DELETE', ''],
   ];
   let host = 0;
@@ -227,6 +230,8 @@ test('every refusal is as it is described', async () => {
     await call('POST', '/api/projects', status, { body });
   }
   await call('GET', '/api/backbones', 200);
+  await call('DELETE', '/api/session', 403, { headers: { Origin } });
+  await call('DELETE', '/api/session', 413, { body: tooLarge });
   await call('POST', '/api/projects', 403, { body: name, headers: { Origin } });
   const headers = { 'X-Forwarded-For': '192.0.2.200' };
   for (let n = 0; n < 5; n++) await call('POST', '/api/projects', 201, { body: name, headers });
