@@ -1,12 +1,18 @@
 import { defineConfig } from 'vitest/config';
 
+/** Compares how long things take, one after another: last, when nothing else is on the cores. */
+const alone = ['test/faults/turns.test.ts'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Files start real servers and real Python: two at once is what a small machine carries.
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    projects: [
+      { extends: true, test: { name: 'tests', include: ['test/**/*.test.ts'], exclude: alone } },
+      { extends: true, test: { name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

@@ -72,7 +72,7 @@ export async function consume({ concurrency, stopping, check, ...consuming }: Co
     } catch (error) {
       if (stopping.aborted) break;
       pause = Math.min(30, pause * 2 || 0.5);
-      const why = error instanceof Outage ? 'no work is taken' : 'queue or Postgres is out of reach';
+      const why = error instanceof Outage ? 'no work is taken' : 'queue, Postgres or bucket is out of reach';
       log.warn({ err: error, queue: queueUrl, seconds: pause }, why);
       await sleep(pause * (0.5 + Math.random()), stopping);
     }

@@ -8,6 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { depth } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
@@ -171,7 +172,7 @@ test('18: guesses find nothing and are refused after twenty a minute; no log has
   expect((await learner.project()).id).toBe(learner.id);
   const logs = await Promise.all(
     ['studio', 'export', 'predict'].map((name) =>
-      readFile(`${system.environment.SCRATCH}/../logs/${name}.log`, 'utf8').catch(() => ''),
+      readFile(join(system.environment.SCRATCH!, '..', 'logs', `${name}.log`), 'utf8').catch(() => ''),
     ),
   );
   expect(logs.join('')).toContain('listening');

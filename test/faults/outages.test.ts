@@ -6,7 +6,7 @@
  * at once for one that failed (trainings never end), with five that ask for nothing for each (4.43 x).
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { halfModels, settle } from '../support/faults/check.ts';
+import { depth, halfModels, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
@@ -17,6 +17,7 @@ import {
   trainingChildOf,
   until,
   wait,
+  workerOf,
 } from '../support/faults/system.ts';
 
 const lease = 6;
@@ -29,8 +30,6 @@ beforeAll(async () => {
   await trainer.ready;
 });
 afterAll(() => system?.stop());
-
-const trainings = () => system.postgres.sql<{ id: string }[]>`select id from runs where state = 'running'`;
 
 test('8: a Postgres that crashes in mid-write leaves no half model', { timeout: 900_000 }, async () => {
   const chance = chanceOf(8);
@@ -62,36 +61,59 @@ test('8: a Postgres that crashes in mid-write leaves no half model', { timeout: 
 });
 
 test('9: without Postgres the child is stopped before the lease runs out', { timeout: 900_000 }, async () => {
-  const outages = times(1, 20);
-  let [slowest, resumed] = [0, 0];
-  for (let outage = 0; outage < outages; outage++) {
-    const learner = await createProject(system, { name: `Away ${outage}` });
-    await until(async () => (await trainings()).length > 0, 60, 'a run');
-    const child = trainingChildOf(trainer.pid);
-    // A computation that would go on for ever.
-    process.kill(child, 'SIGSTOP');
+  const { sql } = system.postgres;
+  // One outage hits as many runs as there are workers.
+  const [wanted, atOnce] = [times(1, 20), times(1, 4)];
+  const others = Array.from({ length: atOnce - 1 }, () => system.trainer());
+  await Promise.all(others.map(({ ready }) => ready));
+  let [slowest, hit, resumed] = [0, 0, 0];
+  for (let outage = 0; hit < wanted; outage++) {
+    const name = `Away ${outage}`;
+    const learners = await Promise.all(Array.from({ length: atOnce }, () => createProject(system, { name })));
+    const ids = learners.map(({ id }) => id);
+    const children = new Map<string, number>();
+    await until(
+      async () => {
+        const begun = await sql<{ id: string; state: string }[]>`
+          select id, state from runs where project_id = any(${ids}) and state <> 'queued'`;
+        for (const { id, state } of begun) {
+          const worker = state === 'running' && !children.has(id) && workerOf(system, id);
+          if (!worker) continue;
+          const child = trainingChildOf(worker.pid);
+          // A computation that would go on for ever.
+          process.kill(child, 'SIGSTOP');
+          children.set(id, child);
+        }
+        return begun.filter(({ id, state }) => state === 'succeeded' || children.has(id)).length === atOnce;
+      },
+      60,
+      'runs',
+    );
     await wait(0.3);
     system.proxies.postgres.set(outage % 2 ? { stall: true } : { cut: true });
     const cutAt = Date.now();
-    slowest = Math.max(slowest, await until(() => !alive(child), 3 * lease, 'the child ends'));
+    const gone = () => [...children.values()].every((child) => !alive(child));
+    slowest = Math.max(slowest, await until(gone, 3 * lease, 'the children end'));
     // The first outage of the full form is a long one.
     await wait(Math.max(1, times(2, outage === 0 ? 60 : 4) - (Date.now() - cutAt) / 1000));
     system.proxies.postgres.set({});
-    await learner.until(({ status }) => status === 'ready', 120);
-    const [run] = await system.postgres.sql<
-      { failures: number }[]
-    >`select failures from runs where project_id = ${learner.id}`;
-    if (run!.failures === 0) resumed++;
+    await Promise.all(learners.map((learner) => learner.until(({ status }) => status === 'ready', 120)));
+    const [well] = await sql<{ runs: number }[]>`select count(*)::int as runs from runs
+      where id = any(${[...children.keys()]}) and state = 'succeeded' and failures = 0`;
+    hit += children.size;
+    resumed += well!.runs;
   }
+  for (const { process } of others) process.kill('SIGTERM');
+  await Promise.all(others.map(({ ended }) => ended));
   await settle(system, 120);
   tell(
     9,
-    'Postgres out of reach in mid-training, cut and stalled',
-    outages,
+    `Postgres out of reach in mid-training, cut and stalled${times(0, 1) ? ', once for a minute' : ''}`,
+    `${hit} runs`,
     `${resumed} resumed without a failure, child stopped in ${slowest.toFixed(1)} s`,
     `all, < ${lease} s (the lease)`,
   );
-  expect(resumed).toBe(outages);
+  expect(resumed).toBe(hit);
   expect(slowest).toBeLessThan(lease);
 });
 
@@ -124,4 +146,25 @@ test('11: an S3 that says 503, resets and trickles makes no storm of requests', 
   );
   expect(refused).toBeGreaterThan(0);
   expect(ratio).toBeLessThanOrEqual(most);
+
+  // Away altogether: pictures wait for it, and are not given up.
+  const [seconds, perPicture] = [times(10, 60), 8];
+  system.proxies.s3.set({ unavailable: 1 });
+  const asked = system.proxies.s3.refused;
+  for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10, name: 'Away' });
+  await wait(seconds);
+  const each = (system.proxies.s3.refused - asked) / (projects * 20);
+  system.proxies.s3.set({});
+  await settle(system, 240);
+  const dead = (await depth(system, 'uploads-dead')) + (await depth(system, 'training-dead'));
+  tell(
+    11,
+    `S3 answers 503 to all for ${seconds} s`,
+    `${projects * 20} pictures`,
+    `${each.toFixed(1)} requests a picture, ${dead} dead letters`,
+    `<= ${perPicture} requests, 0`,
+  );
+  expect(each).toBeGreaterThan(0);
+  expect(each).toBeLessThanOrEqual(perPicture);
+  expect(dead).toBe(0);
 });

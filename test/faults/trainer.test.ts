@@ -7,7 +7,7 @@
  * lives on after its stdin (not gone within 20 s).
  */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { settle } from '../support/faults/check.ts';
+import { depth, settle, settleMaintained } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
@@ -15,27 +15,22 @@ import {
   createProject,
   type System,
   startSystem,
-  type Trainer,
   trainingChildOf,
   until,
   wait,
+  workerOf,
 } from '../support/faults/system.ts';
 import type { Learner } from '../support/learner.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem(chanceOf(0), { RUNS_PER_HOUR: '1000' });
+  system = await startSystem(chanceOf(0), { RUNS_PER_HOUR: '1000', MISSED_EVENT_SECONDS: '2' });
 });
 afterAll(() => system?.stop());
 
 const running = (id?: string) =>
   system.postgres.sql<{ id: string; attempt: number; state: string }[]>`
     select id, attempt, state from runs where ${id ? system.postgres.sql`id = ${id}` : system.postgres.sql`state = 'running'`}`;
-/** The trainer that logged that it took this run; this attempt of it, if one is given. */
-const workerOf = (run: string, attempt?: number): Trainer | undefined =>
-  [...system.trainers].find(({ lines }) =>
-    lines.some((line) => line.includes(attempt ? `"run":"${run}","attempt":${attempt},` : run)),
-  );
 // Also after one that failed: its trainers are not the next row's.
 afterEach(async () => {
   const all = [...system.trainers];
@@ -59,8 +54,9 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     const under = await running();
     // One that is at work, where there is one.
     const drawn = pair[Math.floor(chance() * 2)]!;
-    const victim = under.map(({ id }) => workerOf(id)).find((worker) => worker && pair.includes(worker)) ?? drawn;
-    const lost = under.find(({ id }) => workerOf(id) === victim);
+    const victim =
+      under.map(({ id }) => workerOf(system, id)).find((worker) => worker && pair.includes(worker)) ?? drawn;
+    const lost = under.find(({ id }) => workerOf(system, id) === victim);
     victim.process.kill('SIGKILL');
     pair[pair.indexOf(victim)] = system.trainer();
     if (!lost) continue;
@@ -72,7 +68,9 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     };
     longest = Math.max(longest, await until(takenOver, 90, 'taken over'));
   }
-  await settle(system, 180);
+  // Five that were killed with the same message give it up, too soon for this kind of luck: maintain is there for it.
+  await settleMaintained(system, 180);
+  const dead = (await depth(system, 'uploads-dead')) + (await depth(system, 'training-dead'));
   // The lease of this system is 6 s where the default is 20: what is above it must not be more than 10 s, or 24 s where other
   // tests have the cores too and a trainer takes longer to start.
   const most = times(30, 16);
@@ -80,7 +78,7 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     1,
     'kill -9 of one of two trainers',
     `${kills} (${hit} in a run)`,
-    `0 differences, taken over in ${longest.toFixed(1)} s`,
+    `0 differences, taken over in ${longest.toFixed(1)} s, ${dead} messages given up and made good`,
     `0, <= ${most} s with a lease of 6 s`,
   );
   expect(hit).toBeGreaterThan(0);
@@ -94,7 +92,7 @@ async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'p
   const now = async () => (await running(runId))[0]!;
   const workerNow = async () => {
     const { state, attempt } = await now();
-    const worker = state === 'running' && workerOf(runId, attempt);
+    const worker = state === 'running' && workerOf(system, runId, attempt);
     return worker ? { worker, attempt } : undefined;
   };
   await until(async () => (await workerNow()) !== undefined, 60, 'a run');
@@ -127,7 +125,7 @@ async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'p
 
 test('2: a worker that was paused past its lease publishes nothing', { timeout: 1_200_000 }, async () => {
   const pauses = times(2, 100);
-  const atOnce = times(1, 2);
+  const atOnce = times(1, 3);
   const workers = Array.from({ length: 2 * atOnce }, () => system.trainer({ LEASE_SECONDS: '2' }));
   await Promise.all(workers.map(({ ready }) => ready));
   const stale: { runId: string; attempt: number }[] = [];
@@ -156,7 +154,7 @@ test('2: a worker that was paused past its lease publishes nothing', { timeout: 
 test('3 and 4: on SIGTERM it finishes or hands over; its children die with it', { timeout: 900_000 }, async () => {
   let slowest = 0;
   let orphans = 0;
-  const repeats = times(2, 6);
+  const repeats = times(2, 4);
   for (let turn = 0; turn < repeats; turn++) {
     // Every other one has no time to finish, and would not.
     const trainer = system.trainer({ DRAIN_SECONDS: turn % 2 ? '20' : '1' });

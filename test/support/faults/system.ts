@@ -174,6 +174,12 @@ export function childrenOf(pid: number): number[] {
 export const trainingChildOf = (pid: number): number =>
   childrenOf(pid).find((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('--role\0train'))!;
 
+/** The living trainer that logged that it took this run; this attempt of it, if one is given. */
+export const workerOf = ({ trainers }: System, run: string, attempt?: number): Trainer | undefined =>
+  [...trainers].find(({ lines }) =>
+    lines.some((line) => line.includes(attempt ? `"run":"${run}","attempt":${attempt},` : run)),
+  );
+
 /** Asks every 50 ms until it holds. @throws Error when it does not within `seconds`. */
 export async function until(holds: () => boolean | Promise<boolean>, seconds: number, what = 'it'): Promise<number> {
   const began = performance.now();
