@@ -15,6 +15,13 @@ export interface Limit {
   code?: string;
 }
 
+/** Somebody who does something `by` times, of which there may be `most`. */
+export interface Counted extends Pick<Limit, 'name' | 'most'> {
+  /** An address, or an id. */
+  who: string;
+  by?: number;
+}
+
 export interface Limited {
   db: Queries;
   settings: SettingsOf<'TRUSTED_PROXIES' | 'WRONG_KEYS_PER_MINUTE'>;
@@ -25,38 +32,43 @@ export const countFailure = (limited: Limited, context: Context): Promise<void> 
   countAddress(limited, context, { name: 'wrong-keys', most: limited.settings.WRONG_KEYS_PER_MINUTE, seconds: 60 });
 
 /** @throws Problem 429 once the request's address did it too often. */
-export const countAddress = ({ db, settings }: Limited, context: Context, limit: Limit): Promise<void> =>
-  count(db, clientNetwork(context, settings.TRUSTED_PROXIES), limit);
+export const countAddress = (limited: Limited, context: Context, limit: Limit): Promise<void> =>
+  count(limited.db, limit, { ...limit, who: addressOf(limited, context) });
+
+/** Whom a limit of an address counts. */
+export const addressOf = ({ settings }: Limited, context: Context): string =>
+  clientNetwork(context, settings.TRUSTED_PROXIES);
 
 /**
- * Counts one more for `who`: an address, or an id.
+ * Counts each of `all` in the `seconds` that began with its first one.
  *
- * @throws Problem 429 once it is too often.
+ * @throws Problem 429 once it is too often for one of them.
  */
 export async function count(
   db: Queries,
-  who: string,
-  { name, most, seconds, code = 'too-many' }: Limit,
+  { seconds, code = 'too-many' }: Pick<Limit, 'seconds' | 'code'>,
+  ...all: Counted[]
 ): Promise<void> {
   const over = sql`${rateLimits.startedAt} < clock_timestamp() - make_interval(secs => ${seconds})`;
-  const [counted] = await db
+  const counted = await db
     .insert(rateLimits)
-    .values({ name, address: who, count: 1, startedAt: sql`clock_timestamp()` })
+    .values(all.map(({ name, who, by = 1 }) => ({ name, address: who, count: by, startedAt: sql`clock_timestamp()` })))
     .onConflictDoUpdate({
       target: [rateLimits.name, rateLimits.address],
       set: {
         // A counter that is far above its limit says no more when it goes on, and must not overflow.
-        count: sql`case when ${over} then 1 else least(${rateLimits.count}, 1000000000) + 1 end`,
+        count: sql`case when ${over} then excluded.count else least(${rateLimits.count}, 1000000000) + excluded.count end`,
         startedAt: sql`case when ${over} then clock_timestamp() else ${rateLimits.startedAt} end`,
       },
     })
     .returning({
+      name: rateLimits.name,
       count: rateLimits.count,
       left: sql<number>`ceil(extract(epoch from ${rateLimits.startedAt} - clock_timestamp()) + ${seconds})::int`,
     });
-  if (counted && counted.count > most) {
-    const wait = Math.max(1, counted.left);
-    const message = `Too many tries from here. Please wait ${wait} seconds.`;
-    throw new Problem(429, code, message, { seconds: wait, headers: { 'Retry-After': String(wait) } });
-  }
+  const refused = counted.filter((one) => one.count > all.find(({ name }) => name === one.name)!.most);
+  if (refused.length === 0) return;
+  const wait = Math.max(1, ...refused.map(({ left }) => left));
+  const message = `Too many tries from here. Please wait ${wait} seconds.`;
+  throw new Problem(429, code, message, { seconds: wait, headers: { 'Retry-After': String(wait) } });
 }

@@ -105,6 +105,12 @@ export const variables = {
   PROJECTS_PER_HOUR: variable('projects made from one address in an hour', number(1, 1_000_000), { default: '1000' }),
   WRONG_KEYS_PER_MINUTE: variable('wrong keys from one address in a minute', number(1, 1_000_000), { default: '20' }),
   RUNS_PER_HOUR: variable('trainings that one learner may ask for in an hour', number(1, 1_000_000), { default: '60' }),
+  IMAGES_PER_HOUR: variable('images that one learner may ask to upload in an hour', number(1, 1_000_000), {
+    default: '20000',
+  }),
+  BYTES_PER_HOUR: variable('bytes that one learner may ask to upload in an hour', number(1_000_000, 1e15), {
+    default: '10000000000',
+  }),
   MODELS_PER_PROJECT: variable('models kept of one project, newest first', number(1, 1000), { default: '10' }),
 
   BACKBONES: variable('backbones that learners can choose, the first being the default', parseBackbones, {
@@ -155,6 +161,8 @@ export const programs = {
     'PROJECTS_PER_HOUR',
     'WRONG_KEYS_PER_MINUTE',
     'RUNS_PER_HOUR',
+    'IMAGES_PER_HOUR',
+    'BYTES_PER_HOUR',
     'BACKBONES',
   ],
   export: [...served, 'DATABASE_URL', 'SIGNING_SECRET', 'WRONG_KEYS_PER_MINUTE'],

@@ -1,7 +1,7 @@
 /** What one project, one learner and one address may ask of the trainer and of the studio. */
 import { eq } from 'drizzle-orm';
 import type { Context } from 'hono';
-import { count, countAddress } from '#shared/limits.ts';
+import { addressOf, count, countAddress } from '#shared/limits.ts';
 import { projects } from '#shared/schema.ts';
 import type { Studio } from './api.ts';
 
@@ -12,18 +12,52 @@ export const countProject = (studio: Studio, context: Context): Promise<void> =>
   countAddress(studio, context, { name: 'new-projects', most: studio.settings.PROJECTS_PER_HOUR, seconds: hour });
 
 /**
- * Counts a training that a learner asks for: of the learner's browser (of the project, where a program made it), and of the
- * address, behind which a whole school may be.
+ * Counts a training that a learner asks for.
  *
  * @throws Problem 429 once there were too many.
  */
-export async function countTraining(studio: Studio, context: Context, projectId: string): Promise<void> {
-  const { db, settings } = studio;
+export const countTraining = (studio: Studio, context: Context, projectId: string): Promise<void> =>
+  countForLearner(studio, context, projectId, 'too-many-trainings', [
+    { name: 'trainings', most: studio.settings.RUNS_PER_HOUR, by: 1 },
+  ]);
+
+/**
+ * Counts pictures that a learner asks to upload, and their bytes.
+ *
+ * @throws Problem 429 once there were too many.
+ */
+export function countUploads(
+  studio: Studio,
+  context: Context,
+  projectId: string,
+  files: { bytes: number }[],
+): Promise<void> {
+  const { IMAGES_PER_HOUR, BYTES_PER_HOUR } = studio.settings;
+  const bytes = files.reduce((total, file) => total + file.bytes, 0);
+  return countForLearner(studio, context, projectId, 'too-many-pictures', [
+    { name: 'pictures', most: IMAGES_PER_HOUR, by: files.length },
+    // A counter is an integer of Postgres's, which so many bytes are not.
+    { name: 'kilobytes', most: BYTES_PER_HOUR / 1000, by: Math.ceil(bytes / 1000) },
+  ]);
+}
+
+/** Counts for the learner's browser (for the project, where a program made it), and for the address, behind which a whole school may be. */
+async function countForLearner(
+  studio: Studio,
+  context: Context,
+  projectId: string,
+  code: string,
+  what: { name: string; most: number; by: number }[],
+): Promise<void> {
+  const { db } = studio;
   const [project] = await db.select({ sessionId: projects.sessionId }).from(projects).where(eq(projects.id, projectId));
-  const limit = { seconds: hour, code: 'too-many-trainings' };
-  const most = settings.RUNS_PER_HOUR;
-  await count(db, project?.sessionId ?? projectId, { ...limit, name: 'trainings-of-learner', most });
-  await countAddress(studio, context, { ...limit, name: 'trainings-of-address', most: most * learnersOfAddress });
+  const learner = project?.sessionId ?? projectId;
+  const address = addressOf(studio, context);
+  const counted = what.flatMap(({ name, most, by }) => [
+    { name: `${name}-of-learner`, who: learner, most, by },
+    { name: `${name}-of-address`, who: address, most: most * learnersOfAddress, by },
+  ]);
+  await count(db, { seconds: hour, code }, ...counted);
 }
 
 /** A class of learners with a browser each, and some to spare. */

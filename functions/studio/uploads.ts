@@ -5,6 +5,7 @@ import { Problem } from '#shared/problem.ts';
 import { images, projects } from '#shared/schema.ts';
 import { asId, body, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
 import { findClass } from './classes.ts';
+import { countUploads } from './limits.ts';
 import { classParams, imageParams, newUploads, upload } from './schemas.ts';
 
 const types = ['image/jpeg', 'image/png', 'image/webp'];
@@ -37,6 +38,7 @@ export function uploadRoutes(studio: Studio) {
             throw new Problem(413, 'too-large', message, { name, bytes, limit: settings.IMAGE_BYTES });
           }
         }
+        await countUploads(studio, context, projectId, files);
         const asked = files.reduce((total, { bytes }) => total + bytes, 0);
         const made = await db.transaction(async (transaction) => {
           await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');

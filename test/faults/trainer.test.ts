@@ -42,16 +42,18 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   const chance = chanceOf(1);
   const kills = times(3, 50);
   const pair = [system.trainer(), system.trainer()];
-  await Promise.all(pair.map(({ ready }) => ready));
   let longest = 0;
   let hit = 0;
   for (let kill = 0; kill < kills; kill++) {
+    // Somebody is there to take over: trainers that are all killed before they are warm would be the test's doing.
+    await Promise.all(pair.map(({ ready }) => ready));
     await createProject(system, { name: `Killed ${kill}` });
     // Uploads settle for a second, then train for some: a moment of all that, every third time surely one of a training.
     const training = kill % 3 === 0;
     if (training) await until(async () => (await running()).length > 0, 60, 'a run');
     await wait(chance() * (training ? 1 : 4));
-    const under = await running();
+    // A queue gives a message five times: one run is not killed more often than that.
+    const under = (await running()).filter(({ attempt }) => attempt < 4);
     // One that is at work, where there is one.
     const drawn = pair[Math.floor(chance() * 2)]!;
     const victim =
@@ -61,14 +63,13 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     pair[pair.indexOf(victim)] = system.trainer();
     if (!lost) continue;
     hit++;
-    // One at a time: trainers that are all killed before they are warm take over nothing, and that would be the test's doing.
     const takenOver = async () => {
       const [now] = await running(lost.id);
       return now!.attempt > lost.attempt || now!.state === 'succeeded';
     };
     longest = Math.max(longest, await until(takenOver, 90, 'taken over'));
   }
-  // Five that were killed with the same message give it up, too soon for this kind of luck: maintain is there for it.
+  // Pictures of workers that were killed five times with the same event are found by maintain.
   await settleMaintained(system, 180);
   const dead = (await depth(system, 'uploads-dead')) + (await depth(system, 'training-dead'));
   // The lease of this system is 6 s where the default is 20: what is above it must not be more than 10 s, or 24 s where other

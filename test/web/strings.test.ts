@@ -7,7 +7,7 @@ import { quotedAfter } from '../../web/strings/korean.ts';
 test('each language knows the same codes and artifacts, and says each in its own words', () => {
   expect(Object.keys(ko.details).sort()).toEqual(Object.keys(en.details).sort());
   expect(Object.keys(ko.artifacts)).toEqual(Object.keys(en.artifacts));
-  const params = { count: 3, least: 2, classes: ['a', 'b'], room: 4, width: 5, height: 6 };
+  const params = { count: 3, least: 2, classes: ['a', 'b'], room: 4, width: 5, height: 6, seconds: 90 };
   for (const code of Object.keys(en.details)) {
     const [english, korean] = [en, ko].map((strings) => sentenceOf(strings, { code, params, message: '' }));
     for (const sentence of [english!, korean!]) expect(sentence, code).not.toMatch(/undefined|NaN|object/);

@@ -131,7 +131,13 @@ function Progress({ batch, onClose }: { batch: Batch; onClose: () => void }) {
       {!over && (
         <>
           <progress value={sent + failed.length} max={total} aria-label={strings.sending(sent, total)} />
-          <span class="hint">{paused ? strings.sendingPaused : strings.sending(sent, total)}</span>
+          <span class="hint">
+            {paused === 'offline'
+              ? strings.sendingPaused
+              : paused
+                ? sentenceOf(strings, paused)
+                : strings.sending(sent, total)}
+          </span>
         </>
       )}
       {failed.length > 0 && (

@@ -3,6 +3,7 @@ import type { Detail, ProjectStatus } from '#shared/words.ts';
 
 type Params = Detail['params'];
 const list = (value: unknown) => (Array.isArray(value) ? value : []).join(', ');
+const minutes = (seconds: number) => (seconds <= 60 ? 'a minute' : `${Math.ceil(seconds / 60)} minutes`);
 const pictures = (count: number) => (count === 1 ? '1 picture' : `${count} pictures`);
 
 export const en = {
@@ -156,8 +157,11 @@ export const en = {
     'too-many-projects': () => 'There are as many projects here as can be. Please delete one first.',
     'too-many-classes': () => 'There are as many classes as a project can have.',
     'class-exists': () => 'Another class has this name already.',
-    'too-many': () => 'That was too fast. Please wait a moment.',
-    'too-many-trainings': () => 'You asked for many trainings. Please wait a while before the next one.',
+    'too-many': ({ seconds }: Params) => `That was too fast. Please wait ${minutes(Number(seconds))}.`,
+    'too-many-trainings': ({ seconds }: Params) =>
+      `You asked for many trainings. Please wait ${minutes(Number(seconds))} before the next one.`,
+    'too-many-pictures': ({ seconds }: Params) =>
+      `You added very many pictures. It goes on by itself in ${minutes(Number(seconds))}.`,
     'unknown-backbone': () => 'These eyes are no longer offered. Please load the page again.',
     'out-of-reach': () => 'This cannot be reached at the moment. Please try again in a few seconds.',
     'out-of-limits': () => 'A name has 1 to 100 characters.',

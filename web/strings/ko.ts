@@ -5,6 +5,7 @@ import { quotedAfter } from './korean.ts';
 
 type Params = Detail['params'];
 const list = (value: unknown) => (Array.isArray(value) ? value : []).join(', ');
+const minutes = (seconds: number) => `${Math.max(1, Math.ceil(seconds / 60))}분`;
 const pictures = (count: number) => `사진 ${count}장`;
 
 export const ko: Strings = {
@@ -154,8 +155,11 @@ export const ko: Strings = {
     'too-many-projects': () => '프로젝트를 더 만들 수 없어요. 먼저 하나를 지워 주세요.',
     'too-many-classes': () => '클래스를 더 넣을 수 없어요.',
     'class-exists': () => '같은 이름의 클래스가 있어요.',
-    'too-many': () => '너무 빨라요. 잠깐만 기다려 주세요.',
-    'too-many-trainings': () => '학습을 많이 했어요. 조금 기다렸다가 다시 해 주세요.',
+    'too-many': ({ seconds }: Params) => `너무 빨라요. ${minutes(Number(seconds))}만 기다려 주세요.`,
+    'too-many-trainings': ({ seconds }: Params) =>
+      `학습을 많이 했어요. ${minutes(Number(seconds))} 뒤에 다시 해 주세요.`,
+    'too-many-pictures': ({ seconds }: Params) =>
+      `사진을 아주 많이 넣었어요. ${minutes(Number(seconds))} 뒤에 저절로 계속해요.`,
     'unknown-backbone': () => '이 눈은 이제 쓸 수 없어요. 페이지를 다시 열어 주세요.',
     'out-of-reach': () => '지금은 연결할 수 없어요. 몇 초 뒤에 다시 해 주세요.',
     'out-of-limits': () => '이름은 1자에서 100자까지 쓸 수 있어요.',

@@ -13,8 +13,8 @@ export interface Batch {
   sent: number;
   /** Those that could not be sent, with their reason; the page shows the first ones. */
   failed: { name: string; reason: Detail }[];
-  /** The network is away; sending goes on by itself when it is back. */
-  paused: boolean;
+  /** Why nothing is sent at the moment, the network or what the studio said; sending goes on by itself. */
+  paused: 'offline' | Detail | null;
 }
 
 interface Sending {
@@ -38,7 +38,7 @@ export function createUploads({ ask, askAgain, post, prepare, wait, onChange }: 
 
   /** Sends `files` to a class; resolves when each was sent or has failed. */
   async function send(classId: string, files: File[]): Promise<Batch> {
-    const batch: Batch = { id: ++batches, classId, total: files.length, sent: 0, failed: [], paused: false };
+    const batch: Batch = { id: ++batches, classId, total: files.length, sent: 0, failed: [], paused: null };
     let taken = 0;
     onChange({ ...batch });
     const worker = async () => {
@@ -100,17 +100,19 @@ export function createUploads({ ask, askAgain, post, prepare, wait, onChange }: 
     for (let tries = 0; ; tries++) {
       try {
         const done = await work(tries);
-        if (batch.paused) onChange({ ...Object.assign(batch, { paused: false }) });
+        if (batch.paused) onChange({ ...Object.assign(batch, { paused: null }) });
         return done;
       } catch (error) {
         const refused = error instanceof ApiError && error.status !== 429 && error.status < 500;
         if (refused || (error instanceof PostRefused && tries >= 2)) throw error;
-        const offline = !(error instanceof ApiError) && !(error instanceof PostRefused);
-        // Without a network there is no end of patience: the files are still there when it comes back.
-        if (!offline && tries >= mostTries) throw error;
-        if (offline && tries > 0 && !batch.paused) onChange({ ...Object.assign(batch, { paused: true }) });
+        const paused = pauseOf(error);
+        // There is no end of patience without a network, or when the studio says how long to wait: the files are still there then.
+        if (!paused && tries >= mostTries) throw error;
+        if (paused && (tries > 0 || paused !== 'offline')) onChange({ ...Object.assign(batch, { paused }) });
         const asked = error instanceof ApiError ? error.retryAfter : null;
-        await wait((asked ?? Math.min(30, 2 ** tries)) * (0.75 + Math.random() / 2));
+        await wait(
+          asked === null ? Math.min(30, 2 ** tries) * (0.75 + Math.random() / 2) : asked * (1 + Math.random() / 4),
+        );
       }
     }
   }
@@ -121,6 +123,11 @@ export function createUploads({ ask, askAgain, post, prepare, wait, onChange }: 
   }
 
   return { send };
+}
+
+function pauseOf(error: unknown): Batch['paused'] {
+  if (error instanceof ApiError) return error.status === 429 ? error.detail : null;
+  return error instanceof PostRefused ? null : 'offline';
 }
 
 function reasonOf(error: unknown): Detail {

@@ -1,6 +1,6 @@
 /** What one browser, one address and one project may do, each with a small limit. */
 import { eq, sql } from 'drizzle-orm';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKey } from '#shared/access.ts';
 import { projects, rateLimits, sessions } from '#shared/schema.ts';
 import { createTestStudio, type TestStudio } from '../../support/studio.ts';
@@ -12,6 +12,8 @@ beforeAll(async () => {
     PROJECTS_PER_HOUR: '5',
     WRONG_KEYS_PER_MINUTE: '3',
     BYTES_PER_PROJECT: '1000000',
+    IMAGES_PER_HOUR: '10',
+    BYTES_PER_HOUR: '1500000',
   });
 });
 afterAll(() => studio?.close());
@@ -88,4 +90,53 @@ test('a project keeps so many bytes', async () => {
   expect((await send(600_000)).status).toBe(201);
   expect(await problemOf(await send(400_001))).toEqual([422, 'too-many-bytes']);
   expect((await send(400_000)).status).toBe(201);
+});
+
+describe('uploads in an hour', () => {
+  const picture = { name: 'a.jpg', type: 'image/jpeg', bytes: 1000 };
+  const upload = async (address: string, files: object[], headers: Record<string, string> = {}) => {
+    const all = { 'X-Forwarded-For': address, ...headers };
+    const { id, key, classes } = await studio.create(undefined, { headers: all });
+    return (more = files) =>
+      studio.ask('POST', `/api/projects/${id}/classes/${classes[0]!.id}/uploads`, {
+        key,
+        body: { files: more },
+        headers: { 'X-Forwarded-For': address },
+      });
+  };
+
+  test('a learner asks for so many pictures, in however many projects; others are not told to wait', async () => {
+    const made = await make(from('192.0.2.60'));
+    const headers = { Cookie: made.headers.get('Set-Cookie')!.split(';')[0]! };
+    const ask = await upload('192.0.2.60', Array(5).fill(picture), headers);
+    const other = await upload('192.0.2.60', [picture]);
+    expect([(await ask()).status, (await ask()).status]).toEqual([201, 201]);
+    const refused = await ask();
+    expect(await problemOf(refused.clone())).toEqual([429, 'too-many-pictures']);
+    expect(Number(refused.headers.get('Retry-After'))).toBeGreaterThan(3590);
+    expect((await other()).status).toBe(201);
+    await studio.postgres.db.update(rateLimits).set({ startedAt: sql`clock_timestamp() - interval '61 minutes'` });
+    expect((await ask()).status).toBe(201);
+  });
+
+  test('a learner asks for so many bytes', async () => {
+    const ask = await upload('192.0.2.61', []);
+    expect((await ask([{ ...picture, bytes: 900_000 }])).status).toBe(201);
+    // Also what a project had no room for was asked for.
+    expect(await problemOf(await ask([{ ...picture, bytes: 600_000 }]))).toEqual([422, 'too-many-bytes']);
+    expect(await problemOf(await ask([{ ...picture, bytes: 1000 }]))).toEqual([429, 'too-many-pictures']);
+  });
+
+  test('an address asks for so many, by however many learners', async () => {
+    const statuses: number[] = [];
+    const { db } = studio.postgres;
+    for (let learner = 0; learner < 42; learner++) {
+      // An address also makes so many projects in an hour, which is another limit.
+      await db.delete(rateLimits).where(eq(rateLimits.name, 'new-projects'));
+      const ask = await upload('192.0.2.62', Array(10).fill(picture));
+      statuses.push((await ask()).status);
+    }
+    expect(statuses).toEqual([...Array(40).fill(201), 429, 429]);
+    expect((await (await upload('192.0.2.63', [picture]))()).status).toBe(201);
+  });
 });
