@@ -8,7 +8,7 @@ import { type FileHandle, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { depth, settle } from '../support/faults/check.ts';
+import { deadLetters, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import { createProject, type System, startSystem, type Trainer, until, wait } from '../support/faults/system.ts';
 
@@ -90,7 +90,7 @@ test('10: a full disk loses no picture, no run and no message, and blames none',
     return given.skip();
   }
   const chance = chanceOf(10);
-  const fillings = times(3, 6);
+  const fillings = times(3, 5);
   let longest = 0;
   for (let filling = 0; filling < fillings; filling++) {
     const full = filling === 0 ? await fill() : undefined;
@@ -114,7 +114,7 @@ test('10: a full disk loses no picture, no run and no message, and blames none',
     (select count(*)::int from images where state <> 'ready') as rejected,
     (select coalesce(sum(failures), 0)::int from runs) as failures,
     (select count(*)::int from projects where current_model_id is null) as projects`;
-  const dead = (await depth(system, 'uploads-dead')) + (await depth(system, 'training-dead'));
+  const dead = await deadLetters(system);
   const said = trainer.lines
     .join('')
     .split('\n')

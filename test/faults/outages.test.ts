@@ -6,7 +6,7 @@
  * at once for one that failed (trainings never end), with five that ask for nothing for each (4.43 x).
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { depth, halfModels, settle } from '../support/faults/check.ts';
+import { deadLetters, halfModels, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
@@ -148,19 +148,20 @@ test('11: an S3 that says 503, resets and trickles makes no storm of requests', 
   expect(ratio).toBeLessThanOrEqual(most);
 
   // Away altogether: pictures wait for it, and are not given up.
-  const [seconds, perPicture] = [times(10, 60), 8];
+  const [seconds, perPicture] = [times(10, 30), 8];
   system.proxies.s3.set({ unavailable: 1 });
   const asked = system.proxies.s3.refused;
-  for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10, name: 'Away' });
+  const waiting = times(3, 8);
+  for (let one = 0; one < waiting; one++) await createProject(system, { pictures: 10, name: 'Away' });
   await wait(seconds);
-  const each = (system.proxies.s3.refused - asked) / (projects * 20);
+  const each = (system.proxies.s3.refused - asked) / (waiting * 20);
   system.proxies.s3.set({});
   await settle(system, 240);
-  const dead = (await depth(system, 'uploads-dead')) + (await depth(system, 'training-dead'));
+  const dead = await deadLetters(system);
   tell(
     11,
     `S3 answers 503 to all for ${seconds} s`,
-    `${projects * 20} pictures`,
+    `${waiting * 20} pictures`,
     `${each.toFixed(1)} requests a picture, ${dead} dead letters`,
     `<= ${perPicture} requests, 0`,
   );

@@ -17,7 +17,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { depth, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
@@ -27,7 +27,7 @@ import { draw } from '../support/pictures.ts';
 
 const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
 let system: System;
-let sqs: SQSClient;
+let sqs: System['sqs'];
 let s3: S3Client;
 const queue = (name: string) => `${system.aws}/000000000000/${name}`;
 const send = (name: string, body: unknown) =>
@@ -40,11 +40,10 @@ const send = (name: string, body: unknown) =>
 
 beforeAll(async () => {
   system = await startSystem(chanceOf(5), { MISSED_EVENT_SECONDS: '2', LEASE_SECONDS: '12' });
-  sqs = new SQSClient({ region: 'us-east-1', endpoint: system.aws, credentials });
+  ({ sqs } = system);
   s3 = new S3Client({ region: 'us-east-1', endpoint: system.aws, forcePathStyle: true, credentials });
 });
 afterAll(async () => {
-  sqs?.destroy();
   s3?.destroy();
   await system?.stop();
 });
@@ -221,7 +220,7 @@ test('7: poison ends on the dead-letter queues, where a person can look, and the
   for (let one = 0; one < poison; one++) {
     await send('uploads', `no event ${one}`);
     await send('training', { projectId: `no project ${one}` });
-    learners.push(await createProject(system, { pictures: times(4, 12), name: 'Good' }));
+    learners.push(await createProject(system, { pictures: times(4, 6), name: 'Good' }));
   }
   for (const learner of learners) await learner.until(({ status }) => status === 'ready', 120);
   const dead = async () => [await depth(system, 'uploads-dead'), await depth(system, 'training-dead')];

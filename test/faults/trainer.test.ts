@@ -7,7 +7,7 @@
  * lives on after its stdin (not gone within 20 s).
  */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { depth, settle, settleMaintained } from '../support/faults/check.ts';
+import { deadLetters, settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
 import {
   alive,
@@ -42,11 +42,10 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   const chance = chanceOf(1);
   const kills = times(3, 50);
   const pair = [system.trainer(), system.trainer()];
+  await Promise.all(pair.map(({ ready }) => ready));
   let longest = 0;
   let hit = 0;
   for (let kill = 0; kill < kills; kill++) {
-    // Somebody is there to take over: trainers that are all killed before they are warm would be the test's doing.
-    await Promise.all(pair.map(({ ready }) => ready));
     await createProject(system, { name: `Killed ${kill}` });
     // Uploads settle for a second, then train for some: a moment of all that, every third time surely one of a training.
     const training = kill % 3 === 0;
@@ -70,8 +69,8 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
     longest = Math.max(longest, await until(takenOver, 90, 'taken over'));
   }
   // Pictures of workers that were killed five times with the same event are found by maintain.
-  await settleMaintained(system, 180);
-  const dead = (await depth(system, 'uploads-dead')) + (await depth(system, 'training-dead'));
+  await settle(system, 180, { maintained: true });
+  const dead = await deadLetters(system);
   // The lease of this system is 6 s where the default is 20: what is above it must not be more than 10 s, or 24 s where other
   // tests have the cores too and a trainer takes longer to start.
   const most = times(30, 16);

@@ -5,7 +5,10 @@ import { appendFileSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SQSClient } from '@aws-sdk/client-sqs';
+import { type Bucket, createBucket } from '#shared/bucket.ts';
 import { connect, type Postgres } from '#shared/database.ts';
+import { readSettings } from '#shared/settings.ts';
 import { awsProgram } from '../../../infra/local/aws.ts';
 import { type EmbeddedPostgres, startPostgres } from '../../../infra/local/postgres.ts';
 import { type Local, startLocal } from '../../../infra/local/start.ts';
@@ -34,6 +37,8 @@ export interface System {
   environment: NodeJS.ProcessEnv;
   /** Straight to the embedded server. */
   aws: string;
+  sqs: SQSClient;
+  bucket: Bucket;
   proxies: { s3: FaultProxy; sqs: FaultProxy; postgres: FaultProxy };
   /** Starts one trainer more; `through` a program that becomes the one that its arguments name. */
   trainer: (environment?: NodeJS.ProcessEnv, through?: string[]) => Trainer;
@@ -92,7 +97,13 @@ export async function startSystem(chance: () => number, variables: NodeJS.Proces
     });
     opened.defer(local.stop);
     await local.processes.trainer.stop();
-    const environment = { ...local.environment, PORT: '0' };
+    const environment: NodeJS.ProcessEnv = { ...local.environment, PORT: '0' };
+    // The SDK reads them itself, as it does in the programs.
+    Object.assign(process.env, credentials);
+    const sqs = new SQSClient({ region: credentials.AWS_REGION, endpoint: aws });
+    opened.defer(() => sqs.destroy());
+    const bucket = createBucket({ ...readSettings('maintain', environment), AWS_ENDPOINT_URL_S3: aws });
+    opened.defer(bucket.close);
     const postgres = connect(server.url);
     opened.defer(postgres.close);
 
@@ -132,6 +143,8 @@ export async function startSystem(chance: () => number, variables: NodeJS.Proces
       postgres,
       environment,
       aws,
+      sqs,
+      bucket,
       proxies,
       trainer,
       trainers,
@@ -152,7 +165,7 @@ export async function startSystem(chance: () => number, variables: NodeJS.Proces
 /** Whether a process lives; one that ended and was not fetched yet does not. */
 export function alive(pid: number): boolean {
   try {
-    return !execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).startsWith('Z');
+    return !/\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return false;
   }
