@@ -118,7 +118,7 @@ test('9: without Postgres the child is stopped before the lease runs out', { tim
 });
 
 test('11: an S3 that says 503, resets and trickles makes no storm of requests', { timeout: 900_000 }, async () => {
-  const projects = times(3, 15);
+  const projects = times(3, 12);
   const requests = async () => {
     const before = system.proxies.s3.requests;
     for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10, name: 'Trouble' });

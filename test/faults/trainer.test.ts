@@ -85,7 +85,7 @@ test('1: trainers killed at random moments lose nothing and do nothing twice', {
   expect(longest).toBeLessThan(most);
 });
 
-/** Pauses the worker of a run that was asked for, and wakes it when another has it. @returns the attempt that lost its lease. */
+/** Pauses the worker of a run that was asked for, and wakes it when another has it. @returns the attempt that lost its lease, if any. */
 async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'publishing') {
   const { sql } = system.postgres;
   const { id: runId } = await call<{ id: string }>('POST', '/runs');
@@ -109,8 +109,11 @@ async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'p
       const query = moment === 'storing' ? '%insert into artifacts%' : 'select "id" from "projects"%for update';
       const waits = async () =>
         (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like ${query}`).length > 0;
-      await until(waits, 30, `a worker that is ${moment}`);
-      if (moment === 'storing') await wait(2);
+      const over = async () => (await now()).state === 'succeeded';
+      await until(async () => (await waits()) || (await over()), 30, `a worker that is ${moment}`);
+      // It was quicker than this.
+      if (await over()) return undefined;
+      if (moment === 'storing') await wait(1);
       stop();
     } finally {
       await lock`rollback`;
@@ -125,7 +128,7 @@ async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'p
 
 test('2: a worker that was paused past its lease publishes nothing', { timeout: 1_200_000 }, async () => {
   const pauses = times(2, 100);
-  const atOnce = times(1, 3);
+  const atOnce = times(1, 2);
   const workers = Array.from({ length: 2 * atOnce }, () => system.trainer({ LEASE_SECONDS: '2' }));
   await Promise.all(workers.map(({ ready }) => ready));
   const stale: { runId: string; attempt: number }[] = [];
@@ -133,10 +136,12 @@ test('2: a worker that was paused past its lease publishes nothing', { timeout: 
   const pauseSome = async () => {
     const learner = await createProject(system, { name: 'Paused' });
     await learner.until(({ status }) => status === 'ready', 60);
-    while (turn < pauses) {
+    while (stale.length < pauses) {
       const number = turn++;
       // One that is paused while it publishes holds the project until Postgres ends its transaction, which takes a while.
-      stale.push(await pause(learner, number % 10 === 1 ? 'publishing' : number % 2 ? 'beginning' : 'storing'));
+      const moment = number % times(10, 20) === 1 ? 'publishing' : number % 2 ? 'beginning' : 'storing';
+      const paused = await pause(learner, moment);
+      if (paused) stale.push(paused);
     }
   };
   await Promise.all(Array.from({ length: atOnce }, pauseSome));
@@ -148,13 +153,14 @@ test('2: a worker that was paused past its lease publishes nothing', { timeout: 
     if (models.length !== 1 || models[0]!.attempt <= attempt) published++;
   }
   tell(2, 'SIGSTOP past the lease, then SIGCONT', stale.length, `${published} stale writes`, '0');
-  expect([stale.length, published]).toEqual([pauses, 0]);
+  expect(stale.length).toBeGreaterThanOrEqual(pauses);
+  expect(published).toBe(0);
 });
 
 test('3 and 4: on SIGTERM it finishes or hands over; its children die with it', { timeout: 900_000 }, async () => {
   let slowest = 0;
   let orphans = 0;
-  const repeats = times(2, 4);
+  const repeats = times(2, 3);
   for (let turn = 0; turn < repeats; turn++) {
     // Every other one has no time to finish, and would not.
     const trainer = system.trainer({ DRAIN_SECONDS: turn % 2 ? '20' : '1' });
