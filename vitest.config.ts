@@ -1,13 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/**
- * Last, one after another, when nothing else is on the cores: what compares how long things take, and, in the full form of the
- * faults, what counts seconds while workers are killed and cut off.
- */
-const alone = [
-  'test/faults/turns.test.ts',
-  ...(process.env.FAULTS === 'full' ? ['test/faults/trainer.test.ts', 'test/faults/outages.test.ts'] : []),
-];
+/** Compares how long things take, one after another: last, when nothing else is on the cores. */
+const alone = ['test/faults/turns.test.ts'];
 
 export default defineConfig({
   test: {
@@ -18,7 +12,7 @@ export default defineConfig({
     pool: 'forks',
     projects: [
       { extends: true, test: { name: 'tests', include: ['test/**/*.test.ts'], exclude: alone } },
-      { extends: true, test: { name: 'alone', include: alone, fileParallelism: false, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
     ],
   },
 });

@@ -47,7 +47,7 @@ export function App() {
         <TrainingCard project={project} store={store} />
         <PreviewCard project={project} store={store} />
       </main>
-      <Footer project={project} store={store} />
+      <Footer view={view} store={store} />
     </StringsContext.Provider>
   );
 }

@@ -1,16 +1,15 @@
 /** How long a project is kept, and the way out of a computer that others use too. */
-import type { Project } from '#shared/words.ts';
 import { useAsk } from './parts/ask.tsx';
-import type { Store } from './store.ts';
+import type { Store, View } from './store.ts';
 import { useStrings } from './strings/index.ts';
 
-export function Footer({ project, store }: { project: Project | null; store: Store }) {
+export function Footer({ view: { project, projects }, store }: { view: View; store: Store }) {
   const strings = useStrings();
   const [question, ask] = useAsk();
-  if (!project) return null;
+  if (projects.length === 0) return null;
   return (
     <footer>
-      <p>{strings.expires(new Date(project.expiresAt))}</p>
+      {project && <p>{strings.expires(new Date(project.expiresAt))}</p>}
       <button
         type="button"
         class="quiet"

