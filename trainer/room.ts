@@ -1,6 +1,6 @@
 /**
- * SCRATCH: a trainer's own folder there, and whether it has room. A disk that is full is the trouble of the worker that has it, not of the picture or the run that it was
- * at: those wait, for this worker to have room again or for another one.
+ * SCRATCH: a trainer's own folder there, and whether it has room. A disk that is full is the trouble of the worker that has it,
+ * not of the picture or the run that it was at: those wait, for this worker to have room again or for another one.
  */
 import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -11,8 +11,9 @@ import { Outage } from './consume.ts';
 const leastRoom = 128 * 2 ** 20;
 
 /**
- * Makes a folder of this process's own under `folder`, and removes those of trainers that are no more: one that is killed leaves its
- * pictures behind, and a container that is started again finds the same disk. Other hosts' are theirs: pods may share a disk.
+ * Makes a folder of this process's own under `folder`, and removes those of trainers that are no more: one that is killed
+ * leaves its pictures behind, and a container that is started again finds the same disk. Other hosts' are theirs: pods may
+ * share a disk.
  */
 export async function takeFolder(folder: string): Promise<string> {
   const nameOf = (pid: number | string) => `ai-teacher-${hostname()}-${pid}`;

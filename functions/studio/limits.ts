@@ -41,7 +41,10 @@ export function countUploads(
   ]);
 }
 
-/** Counts for the learner's browser (for the project, where a program made it), and for the address, behind which a whole school may be. */
+/**
+ * Counts for the learner's browser (for the project, where a program made it), and for the address, behind which a whole school
+ * may be.
+ */
 async function countForLearner(
   studio: Studio,
   context: Context,

@@ -168,7 +168,7 @@ test('3 and 4: on SIGTERM it finishes or hands over; its children die with it', 
     await createProject(system, { name: 'Stopped' });
     await until(async () => (await running()).length > 0, 60, 'a run');
     // A computation that would go on for ever.
-    if (turn % 2 === 0) process.kill(trainingChildOf(trainer.pid), 'SIGSTOP');
+    if (turn % 2 === 0) process.kill(trainingChildOf(trainer.pid)!, 'SIGSTOP');
     trainer.process.kill('SIGTERM');
     slowest = Math.max(slowest, await until(() => !alive(trainer.pid), 30, 'the worker ends'));
     await trainer.ended;

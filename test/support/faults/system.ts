@@ -183,9 +183,11 @@ export function childrenOf(pid: number): number[] {
   }
 }
 
-/** The Python child of a trainer that trains. */
-export const trainingChildOf = (pid: number): number =>
-  childrenOf(pid).find((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('--role\0train'))!;
+/** The Python child of a trainer that trains, if it is there. */
+export const trainingChildOf = (pid: number): number | undefined =>
+  childrenOf(pid).find(
+    (child) => alive(child) && readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('--role\0train'),
+  );
 
 /** The living trainer that logged that it took this run; this attempt of it, if one is given. */
 export const workerOf = ({ trainers }: System, run: string, attempt?: number): Trainer | undefined =>
