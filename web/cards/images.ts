@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Image, ImageState } from '#shared/words.ts';
 import { api } from '../api.ts';
 
@@ -16,6 +16,7 @@ export function useImages(
   const [pages, setPages] = useState(1);
   const [images, setImages] = useState<Image[]>([]);
   const [more, setMore] = useState(false);
+  const asked = useRef(0);
   useEffect(() => {
     let current = true;
     const load = async () => {
@@ -35,8 +36,10 @@ export function useImages(
       setMore(next !== null && count > found.length);
     };
     // What cannot be fetched now is with the next change; the page says that it is offline elsewhere. While many pictures
-    // arrive the number changes each second: one fetch for a few of those.
-    const timer = setTimeout(() => void load().catch(() => {}), images.length === 0 ? 0 : 700);
+    // arrive the number changes each second: one fetch for a few of those. Who asks for more waits for nothing.
+    const atOnce = images.length === 0 || asked.current !== pages;
+    asked.current = pages;
+    const timer = setTimeout(() => void load().catch(() => {}), atOnce ? 0 : 700);
     return () => {
       current = false;
       clearTimeout(timer);
