@@ -30,12 +30,11 @@ export function countUploads(
   studio: Studio,
   context: Context,
   projectId: string,
-  files: { bytes: number }[],
+  { images, bytes }: { images: number; bytes: number },
 ): Promise<void> {
   const { IMAGES_PER_HOUR, BYTES_PER_HOUR } = studio.settings;
-  const bytes = files.reduce((total, file) => total + file.bytes, 0);
   return countForLearner(studio, context, projectId, 'too-many-pictures', [
-    { name: 'pictures', most: IMAGES_PER_HOUR, by: files.length },
+    { name: 'pictures', most: IMAGES_PER_HOUR, by: images },
     // A counter is an integer of Postgres's, which so many bytes are not.
     { name: 'kilobytes', most: BYTES_PER_HOUR / 1000, by: Math.ceil(bytes / 1000) },
   ]);

@@ -38,8 +38,8 @@ export function uploadRoutes(studio: Studio) {
             throw new Problem(413, 'too-large', message, { name, bytes, limit: settings.IMAGE_BYTES });
           }
         }
-        await countUploads(studio, context, projectId, files);
         const asked = files.reduce((total, { bytes }) => total + bytes, 0);
+        await countUploads(studio, context, projectId, { images: files.length, bytes: asked });
         const made = await db.transaction(async (transaction) => {
           await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
           await findClass(transaction, projectId, classId);
