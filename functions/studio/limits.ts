@@ -54,12 +54,12 @@ async function countForLearner(
   const { db } = studio;
   const [project] = await db.select({ sessionId: projects.sessionId }).from(projects).where(eq(projects.id, projectId));
   const learner = project?.sessionId ?? projectId;
-  const address = addressOf(studio, context);
-  const counted = what.flatMap(({ name, most, by }) => [
-    { name: `${name}-of-learner`, who: learner, most, by },
-    { name: `${name}-of-address`, who: address, most: most * learnersOfAddress, by },
-  ]);
-  await count(db, { seconds: hour, code }, ...counted);
+  const limit = { seconds: hour, code };
+  await count(db, limit, ...what.map((one) => ({ ...one, name: `${one.name}-of-learner`, who: learner })));
+  // Who is refused by now takes nothing from the others behind the address.
+  const who = addressOf(studio, context);
+  const all = what.map(({ name, most, by }) => ({ name: `${name}-of-address`, most: most * learnersOfAddress, by }));
+  await count(db, limit, ...all.map((one) => ({ ...one, who })));
 }
 
 /** A class of learners with a browser each, and some to spare. */
