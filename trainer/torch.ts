@@ -34,8 +34,8 @@ export interface Torch {
   /** The first line of the child that runs now. */
   hello: () => Promise<Hello>;
   /**
-   * One request; requests are worked one after the other. An aborted `signal` ends the child, for there is no other way to
-   * stop what it computes, and rejects with the signal's reason; the next request starts a new one.
+   * One request; requests are worked one after the other. An aborted `signal` rejects with its reason and ends the child, for
+   * there is no other way to stop what it computes; the next request starts a new one.
    */
   request: <Event, Result>(
     method: string,
@@ -161,9 +161,15 @@ export function createTorch({
       const id = ++requests;
       const settle = Promise.withResolvers<never>();
       const stop = () => {
-        pending.delete(id);
         settle.reject(signal!.reason);
-        process.kill('SIGKILL');
+        pending.set(id, { onEvent: () => {}, settle });
+        // Where this process stood still, the answer may lie there already, and nothing has to be stopped.
+        setImmediate(() => {
+          if (!pending.delete(id)) return;
+          // It takes a moment to end, and is not to be given what comes next.
+          if (child?.process === process) child = undefined;
+          process.kill('SIGKILL');
+        });
       };
       signal?.addEventListener('abort', stop, { once: true });
       pending.set(id, { onEvent, settle });

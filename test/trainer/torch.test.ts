@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -16,13 +16,9 @@ const child = () => {
   return torch;
 };
 const pidOf = async (torch: Torch) => Number((await torch.hello()).versions.pid);
-const isAlive = (pid: number) => {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-};
+/** One that has ended and was not fetched yet by whoever inherited it is gone, too. */
+const isAlive = (pid: number) =>
+  /^[^Z\s]/.test(spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout);
 
 afterEach(async () => {
   for (const torch of open.splice(0)) await torch.close();
@@ -69,6 +65,31 @@ test('an aborted request ends the child that computes it', async () => {
   await expect.poll(() => isAlive(pid)).toBe(false);
 });
 
+test('what is asked right after that has a child of its own', async () => {
+  const torch = child();
+  const stop = new AbortController();
+  const hang = torch.request('hang', {}, { signal: stop.signal, onEvent: () => stop.abort(new Error('cancelled')) });
+  await expect(hang).rejects.toThrow('cancelled');
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(await torch.request('echo', { next: true })).toEqual({ next: true });
+});
+
+test('a child that has answered while this process stood still is not ended', async () => {
+  const torch = child();
+  const pid = await pidOf(torch);
+  const stop = new AbortController();
+  const events: unknown[] = [];
+  const late = torch.request('late', {}, { signal: stop.signal, onEvent: (event) => events.push(event) });
+  setTimeout(() => {
+    for (const until = Date.now() + 500; Date.now() < until; );
+    stop.abort(new Error('cancelled'));
+  });
+  await expect(late).rejects.toThrow('cancelled');
+  expect(await torch.request('echo', { next: true })).toEqual({ next: true });
+  expect(await pidOf(torch)).toBe(pid);
+  expect(events).toEqual([]);
+});
+
 test('a picture that crashes its decoder is rejected, those beside it are not', async () => {
   const pictures = createPictures(child(), { pixels: 1e6, log });
   const seen = await pictures.see('any', [{ path: 'a' }, { path: 'poison' }, { path: 'b' }]);
@@ -86,7 +107,5 @@ test('the child ends when its parent is killed hard', async () => {
   const pid = Number(line);
   expect(isAlive(pid)).toBe(true);
   parent.kill('SIGKILL');
-  await expect
-    .poll(() => execFileSync('ps', ['-eo', 'pid'], { encoding: 'utf8' }).includes(` ${pid}\n`), { timeout: 2000 })
-    .toBe(false);
+  await expect.poll(() => isAlive(pid), { timeout: 2000 }).toBe(false);
 });
