@@ -35,6 +35,8 @@ opset = 18
 head_weight, head_bias, familiar = "head.weight", "head.bias", "familiar.prototypes"
 # And that heatmap.py reads.
 places = "places"
+# Of the program, until program.py puts a head in.
+program_classes = 2
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def prepare(cache: Path, backbone: Backbone) -> None:
     for name, graph in {"preprocess": preprocess, "embed": embed, "classify": classify}.items():
         onnx.checker.check_model(graph)
         keep(prepared_path(cache, backbone, name), graph.SerializeToString())
-    whole = load_network(backbone, 2, cache)
+    whole = load_network(backbone, program_classes, cache)
     keep(prepared_path(cache, backbone, "program"), saved(program_graph(backbone, whole), torch.export.save))
 
 
@@ -157,7 +159,7 @@ def embed_graph(backbone: Backbone, network: torch.nn.Module) -> onnx.ModelProto
 
 
 def program_graph(backbone: Backbone, network: torch.nn.Module) -> torch.export.ExportedProgram:
-    """Pixels to probabilities with a head of two classes and zeros; zeros as example too, for it is kept in the file."""
+    """Pixels to probabilities with a head of zeros; zeros as example too, for it is kept in the file."""
     whole = FromPixels(network, backbone.side, backbone.mean, backbone.scale)
     for parameter in whole.parameters():
         parameter.requires_grad_(False)

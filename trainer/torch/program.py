@@ -3,14 +3,17 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.export.pt2_archive import PT2ArchiveWriter
 
+from .backbone import Backbone, graph_path
 from .head import Head
 from .network import classifier_name
+from .prepare import program_classes
 
 names_file = "extra/classes.json"
 weights_folder = "data/weights/"
@@ -61,30 +64,34 @@ def names_text(classes: list[str]) -> str:
 class ProgramFiles:
     """Files that differ in their heads only: torch writes the first of as many classes, the next are that one with another head.
 
-    What torch does for a file, most of it to tell of its graph, takes a third of a second; copying one takes a fiftieth.
+    What torch does for a file, most of it to tell of its graph, takes a third of a second; copying one takes a fiftieth. Of two
+    classes the prepared file is the first: there the program need not be opened either, which takes another second.
     """
 
-    def __init__(self):
+    def __init__(self, cache: Path):
+        self.cache = cache
         self.written: dict[tuple[str, int], dict[str, bytes]] = {}
 
     def write(
         self,
-        backbone: str,
         path: Path,
-        program: torch.export.ExportedProgram,
+        backbone: Backbone,
+        program: Callable[[], torch.export.ExportedProgram],
         network: torch.nn.Module,
         head: Head,
         classes: list[str],
     ) -> None:
         """As ``write_program``, for a network whose weights are those of the backbone."""
-        kind = backbone, len(classes)
-        if kind in self.written:
-            records = self.written.pop(kind)
+        kind = backbone.name, len(classes)
+        records = self.written.pop(kind, None)
+        if records is None and len(classes) == program_classes:
+            records = read_records(graph_path(self.cache, backbone, "program"))
+        if records is None:
+            write_program(path, program(), network, head, classes)
+            records = read_records(path)
+        else:
             own = head_records(records, head, classifier_name(network))
             write_records(path, records | own | {names_file: names_text(classes).encode()})
-        else:
-            write_program(path, program, network, head, classes)
-            records = read_records(path)
         self.written[kind] = records
         while len(self.written) > most_open:
             del self.written[next(iter(self.written))]

@@ -7,7 +7,7 @@ request any number of ``{"id": 7, "event": {...}}`` and one ``{"id": 7, "result"
 ``{"id": 7, "error": {"code": ..., "message": ...}}``. Logs go to stderr. Requests are worked one after the other.
 
 Role ``ingest`` (see ingest.py) decodes and embeds; on a CPU it never imports torch and is there in a moment. Role ``train``
-(see train.py) has torch imported before it says that it is ready.
+(see train.py) has torch imported before it says that it is ready, and has done a run on noise unless it is asked for one already.
 """
 
 import argparse
@@ -56,6 +56,9 @@ def main() -> None:
 
     lines: SimpleQueue[str] = SimpleQueue()
     Thread(target=listen, args=[lines], daemon=True).start()
+    # Torch alone is a million objects that stay: looking through them for garbage takes a quarter of a second each time, also
+    # while they come.
+    gc.disable()
     device = backbone.choose_device(options.device)
     if device == "cuda":
         import torch
@@ -64,10 +67,12 @@ def main() -> None:
         torch.cuda.set_per_process_memory_fraction(options.gpu_memory)
     backbones = options.backbones.split(",")
     licenses = make_ready(options.cache, backbones)
-    handlers, versions = open_role(options.role, options.cache, options.threads, device, backbones[0])
-    # Torch alone is a million objects that stay: looking through them for garbage takes a quarter of a second each time.
+    handlers, versions, warm_up = open_role(options.role, options.cache, options.threads, device, backbones[0])
+    if lines.empty():
+        warm_up()
     gc.collect()
     gc.freeze()
+    gc.enable()
     say({"ready": {"device": device, "backbones": backbones, "licenses": licenses, "versions": versions}})
     while True:
         number = None
@@ -128,20 +133,22 @@ def make_ready(cache: Path, names: list[str]) -> dict[str, str]:
 
 def open_role(
     role: str, cache: Path, threads: int, device: str, default: str
-) -> tuple[dict[str, Handler], dict[str, str]]:
-    """The methods of a role, and the versions of what computes."""
+) -> tuple[dict[str, Handler], dict[str, str], Callable[[], None]]:
+    """The methods of a role, the versions of what computes, and what the first request would wait for otherwise."""
     import onnxruntime
 
     versions = {"onnxruntime": onnxruntime.__version__}
     if role == "ingest":
         from .ingest import Ingest
 
-        return {"ingest": Ingest(cache, threads, device)}, versions
+        return {"ingest": Ingest(cache, threads, device)}, versions, lambda: None
     import torch
 
     from .train import Train
 
-    return {"train": Train(cache, threads, device, default)}, versions | {"torch": torch.__version__}
+    train = Train(cache, threads, device)
+    versions["torch"] = torch.__version__
+    return {"train": train}, versions, lambda: train.warm_up(backbone.find_backbone(default))
 
 
 def code_of(error: Exception) -> str:

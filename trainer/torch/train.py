@@ -51,7 +51,7 @@ import torch
 from PIL import Image
 
 from . import export, prepare
-from .backbone import Backbone, bundled, find_backbone, graph_path, load_network
+from .backbone import Backbone, graph_path, load_network
 from .errors import TooFewImages
 from .evaluate import (
     Evaluation,
@@ -79,19 +79,20 @@ report_file = "report.json"
 
 
 class Train:
-    def __init__(self, cache: Path, threads: int, device: str, default: str = bundled[0]):
+    def __init__(self, cache: Path, threads: int, device: str):
         self.cache, self.threads, self.device = cache, threads, device
         # On a CPU torch only proves that checkpoints are right, a few pictures at a time: threads that wait for each other on
         # busy cores take ten times as long as one alone.
         torch.set_num_threads(threads if device == "cuda" else 1)
         self.networks: dict[str, torch.nn.Module] = {}
         self.checked = Programs()
-        self.program_files = ProgramFiles()
+        self.program_files = ProgramFiles(cache)
         self.programs: dict[str, torch.export.ExportedProgram] = {}
-        self.warm_up(find_backbone(default))
 
     def warm_up(self, backbone: Backbone) -> None:
         """A run on noise: what the first learner would wait for, as torch's own first steps and the network's definition."""
+        # Of two classes, as here, a file is made without it.
+        self.program(backbone)
         with TemporaryDirectory() as name:
             folder = Path(name)
             noise = np.random.default_rng(0).normal(size=(8, backbone.features))
@@ -247,11 +248,11 @@ class Train:
         else:
             graph = export.backbone_graph(self.cache, backbone)
         export.write_checkpoint(out / "model.pt", backbone, learned.network, head, classes)
-        program = out / "model.pt2", self.program(backbone), learned.network, head, classes
+        path, network = out / "model.pt2", learned.network
         if tuned:
-            write_program(*program)
+            write_program(path, self.program(backbone), network, head, classes)
         else:
-            self.program_files.write(backbone.name, *program)
+            self.program_files.write(path, backbone, lambda: self.program(backbone), network, head, classes)
         export.write_onnx(out / "model.onnx", graph, backbone, head, learned.prototypes, classes)
         export.write_labels(out / "labels.txt", classes)
 

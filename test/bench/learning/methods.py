@@ -64,6 +64,7 @@ class Workbench:
     def __post_init__(self):
         self.ingest = Ingest(self.cache, self.threads, self.device)
         self.train = Train(self.cache, self.threads, self.device)
+        self.train.warm_up(default)
 
     def embeddings(self, by: str, compute: Callable[[list[Path]], np.ndarray], paths: list[Path]) -> np.ndarray:
         known = self.asked.setdefault(by, {})

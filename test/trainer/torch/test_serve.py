@@ -98,6 +98,29 @@ serve.main()
     assert out == ""
 
 
+@pytest.mark.parametrize("waiting", [True, False])
+def test_it_warms_up_unless_a_request_waits(cache, waiting):
+    program = """
+import sys
+import trainer.torch.serve as serve
+opened = serve.open_role
+serve.open_role = lambda *given: (*opened(*given)[:2], lambda: print("warm", file=sys.stderr))
+sys.argv[0] = "serve"
+serve.main()
+"""
+    command = [sys.executable, "-c", program, "--role", "ingest", "--cache", str(cache), "--device", "cpu"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        if waiting:
+            child.stdin.write('{"id": 1, "method": "none", "params": {}}\n')
+            child.stdin.flush()
+        assert "ready" in json.loads(child.stdout.readline())
+        if waiting:
+            assert "error" in json.loads(child.stdout.readline())
+        _, err = child.communicate(timeout=5)
+    assert ("warm" in err.splitlines()) != waiting
+
+
 def test_ingest_is_there_in_a_moment_and_never_imports_torch(cache, tmp_path):
     script = tmp_path / "sitecustomize.py"
     script.write_text(
