@@ -119,10 +119,10 @@ test('9: without Postgres the child is stopped before the lease runs out', { tim
 });
 
 test('11: an S3 that says 503, resets and trickles makes no storm of requests', { timeout: 900_000 }, async () => {
-  const projects = times(3, 12);
+  const [projects, pictures] = [times(3, 4), times(10, 30)];
   const requests = async () => {
     const before = system.proxies.s3.requests;
-    for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10, name: 'Trouble' });
+    for (let one = 0; one < projects; one++) await createProject(system, { pictures, name: 'Trouble' });
     await settle(system, 240);
     return system.proxies.s3.requests - before;
   };

@@ -57,7 +57,7 @@ const working = async (): Promise<Trainer> => {
 
 test('6: events that never arrive are found', { timeout: 300_000 }, async () => {
   // No trainer yet: what S3 sends waits on the queue, where some of it gets lost.
-  const projects = times(2, 10);
+  const projects = times(2, 5);
   for (let one = 0; one < projects; one++) await createProject(system, { pictures: 10 });
   const lost = projects;
   for (let taken = 0; taken < lost; ) {
@@ -149,7 +149,7 @@ test('5: events five times over, shuffled, with late deletions and odd keys', { 
 
 test('21: nothing is left of a project that is deleted while it trains', { timeout: 300_000 }, async () => {
   await working();
-  const deletions = times(2, 10);
+  const deletions = times(2, 5);
   const ids: string[] = [];
   const late: (() => Promise<void>)[] = [];
   for (let one = 0; one < deletions; one++) {
