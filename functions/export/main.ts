@@ -10,7 +10,7 @@ import { createExport } from './app.ts';
 setFlagsFromString('--semi-space-growth-factor=1');
 
 await start('export', async ({ settings, log, stopping, opened }) => {
-  const postgres = connect(settings.DATABASE_URL);
+  const postgres = connect(settings.DATABASE_URL, { pipeline: 4 });
   opened.defer(postgres.close);
   const app = createExport({ db: postgres.db, settings, log });
   await serve(app, { port: settings.PORT, drainSeconds: settings.DRAIN_SECONDS, stopping, log });

@@ -167,11 +167,14 @@ for (let byte = 0; byte < 256; byte++) {
   byDigits[new Uint16Array(digits.buffer)[0]!] = byte;
 }
 
+/** Where digits lie evenly, to be read two at a time; as large as the largest that came. */
+let even = new Uint8Array(0);
+
 /** The bytes of a bytea in Postgres's hex format, `\x` and two digits a byte. */
 function decode(text: Buffer): Buffer {
-  // Two digits are read at a time, which they have to lie evenly for.
-  const even = text.byteOffset % 2 === 0 ? text : Uint8Array.from(text);
-  const digits = new Uint16Array(even.buffer, even.byteOffset + 2, (text.length - 2) / 2);
+  if (even.length < text.length) even = new Uint8Array(text.length);
+  even.set(text);
+  const digits = new Uint16Array(even.buffer, 2, (text.length - 2) / 2);
   const bytes = Buffer.allocUnsafeSlow(digits.length);
   for (let index = 0; index < bytes.length; index++) bytes[index] = byDigits[digits[index]!]!;
   return bytes;

@@ -26,10 +26,13 @@ export const secondsFromNow = (seconds: number): SQL<Date> =>
  * A pool of connections to `url`, opened when first used. Notices go nowhere: they are about migrations that ran before.
  *
  * @param connections most connections at once; each instance of a function takes so many from Postgres's own limit.
+ * @param pipeline most queries under way on a connection; their answers may all come at once, and lie in memory.
  */
-export function connect(url: string, { connections = 4 } = {}): Postgres {
+export function connect(url: string, { connections = 4, pipeline = 100 } = {}): Postgres {
   const plain = postgres(url, {
     max: connections,
+    // Not in its types (postgres.js 3.4.9), which a spread object is not held against.
+    ...{ max_pipeline: pipeline },
     idle_timeout: 60,
     connect_timeout: 10,
     // The library's own pause grows to 20 s: whoever waits would wait on when Postgres has long been back.
