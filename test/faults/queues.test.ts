@@ -3,10 +3,11 @@
  *
  * Seen to fail: 5 with late deletions believed (30 objects without a row), without deletions (6 images ready without their
  * object), with a picture whose event came twice at once taken for a removed one (0 of 37 images left), with an object of
- * nobody's for an error (its message fails). 6 with a maintain that looks for nothing (2 missing). 7 with failed messages
- * deleted, or sent anew as if they were fresh (no dead letters within 100 s). 21 without erasing in the bucket (objects are
- * not gone within 60 s), without the project's row (24 rows left), with late uploads left where they are (not gone within 60
- * s).
+ * nobody's for an error (its message fails), with a TestEvent for poison (2 dead letters), with plus signs left in keys (an
+ * object that is not known by its name). 6 with a maintain that looks for nothing (2 missing). 7 with a consumer that its
+ * handler's error ends (a good project still without pictures after 120 s), with failed messages deleted, or sent anew as if
+ * they were fresh (no dead letters within 100 s). 21 without erasing in the bucket (objects are not gone within 60 s), without
+ * the project's row (24 rows left), with late uploads left where they are (not gone within 60 s).
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';

@@ -6,9 +6,11 @@
  * header (`damaged` in place of `too-many-pixels`), with GIF among the formats (its size is judged, not its kind), with 200 MB
  * taken before the limit is looked at (116 ms). 14 with EXIF written on (1,038 bytes served), any format of Pillow's (GIF and
  * TIFF taken), originals as thumbnails (a JPEG served). 15 with a file's name in its key (nothing is ingested any more),
- * project names as they are in the header (2 escapes), control characters in names (5 escapes). 19 without Trusted Types
- * (markup and a script of its own), with inline scripts ('escaped' in the page), requests to anywhere (one got through), a
- * policy that only reports (all of it), an origin that is looked at only beside Sec-Fetch-Site (201 in place of 403).
+ * project names as they are in the header (2 escapes), control characters in names (5 escapes), names as markup in the list of
+ * what was not taken (the browser itself refuses, and none of 17 is listed). 19 without Trusted Types (markup and a script of
+ * its own), with inline scripts ('escaped' in the page), requests to anywhere (one got through), a policy that only reports
+ * (all of it), a policy without frame-ancestors (another site's frame shows the page), an origin that is looked at only beside
+ * Sec-Fetch-Site (201 in place of 403).
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
