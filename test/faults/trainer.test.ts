@@ -1,7 +1,8 @@
 /**
  * Rows 1 to 4: trainers that are killed, paused and told to go.
  *
- * Seen to fail: 1 with leases that never run out and with messages deleted before they are worked on (not taken over within 90
+ * Seen to fail: 1 with what is due left due and runs that no index keeps single (two automatic runs of 3 revisions; either
+ * alone holds), with leases that never run out and with messages deleted before they are worked on (not taken over within 90
  * s). 2 with writes that do not carry the attempt (1 stale write); with transactions that may stand still for ever (not taken
  * over within 60 s). 3 without a hand-over, with leases that are not given back (a run that still says `running`), and with a
  * consumer that takes on (it does not end within 30 s). 4 with a child that lives on after its stdin (not gone within 20 s).
