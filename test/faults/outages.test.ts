@@ -2,8 +2,9 @@
  * Rows 8, 9 and 11: Postgres that crashes or cannot be reached, and an S3 in trouble.
  *
  * Seen to fail: 8 with models that are visible from their first byte (1 with a part missing). 9 with a lease that nobody
- * watches (the child does not end within 18 s). 11 with one try for each request (pictures are left pending), with ten more
- * at once for one that failed (trainings never end), with five that ask for nothing for each (4.43 x).
+ * watches (the child does not end within 18 s). 11 with one try for each request (pictures are left pending), with ten more at
+ * once for one that failed (trainings never end), with five that ask for nothing for each (4.43 x), with messages that come
+ * again at once while S3 is away (60 of 60 pictures given up).
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { deadLetters, halfModels, settle } from '../support/faults/check.ts';
