@@ -10,6 +10,7 @@ import { createExport } from './app.ts';
 setFlagsFromString('--semi-space-growth-factor=1');
 
 await start('export', async ({ settings, log, stopping, opened }) => {
+  // Each of hundreds of downloads waits for a chunk: more answers at once would only lie in memory.
   const postgres = connect(settings.DATABASE_URL, { pipeline: 4 });
   opened.defer(postgres.close);
   const app = createExport({ db: postgres.db, settings, log });
