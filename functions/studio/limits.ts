@@ -54,12 +54,13 @@ async function countForLearner(
   const { db } = studio;
   const [project] = await db.select({ sessionId: projects.sessionId }).from(projects).where(eq(projects.id, projectId));
   const learner = project?.sessionId ?? projectId;
-  const limit = { seconds: hour, code };
-  await count(db, limit, ...what.map((one) => ({ ...one, name: `${one.name}-of-learner`, who: learner })));
+  const countAs = (whom: string, who: string, learners: number) => {
+    const all = what.map(({ name, most, by }) => ({ name: `${name}-of-${whom}`, who, most: most * learners, by }));
+    return count(db, { seconds: hour, code }, ...all);
+  };
+  await countAs('learner', learner, 1);
   // Who is refused by now takes nothing from the others behind the address.
-  const who = addressOf(studio, context);
-  const all = what.map(({ name, most, by }) => ({ name: `${name}-of-address`, most: most * learnersOfAddress, by }));
-  await count(db, limit, ...all.map((one) => ({ ...one, who })));
+  await countAs('address', addressOf(studio, context), learnersOfAddress);
 }
 
 /** A class of learners with a browser each, and some to spare. */

@@ -76,7 +76,7 @@ class ProgramFiles:
         self,
         path: Path,
         backbone: Backbone,
-        program: Callable[[], torch.export.ExportedProgram],
+        program: Callable[[Backbone], torch.export.ExportedProgram],
         network: torch.nn.Module,
         head: Head,
         classes: list[str],
@@ -87,7 +87,7 @@ class ProgramFiles:
         if records is None and len(classes) == program_classes:
             records = read_records(graph_path(self.cache, backbone, "program"))
         if records is None:
-            write_program(path, program(), network, head, classes)
+            write_program(path, program(backbone), network, head, classes)
             records = read_records(path)
         else:
             own = head_records(records, head, classifier_name(network))

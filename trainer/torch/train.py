@@ -252,7 +252,7 @@ class Train:
         if tuned:
             write_program(path, self.program(backbone), network, head, classes)
         else:
-            self.program_files.write(path, backbone, lambda: self.program(backbone), network, head, classes)
+            self.program_files.write(path, backbone, self.program, network, head, classes)
         export.write_onnx(out / "model.onnx", graph, backbone, head, learned.prototypes, classes)
         export.write_labels(out / "labels.txt", classes)
 
