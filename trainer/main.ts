@@ -10,7 +10,7 @@ import { consume, sleep } from './consume.ts';
 import { createIngest } from './ingest.ts';
 import { createPictures } from './pictures.ts';
 import { checkRoom, takeFolder } from './room.ts';
-import { createTorch } from './torch.ts';
+import { createPythonChild } from './python-child.ts';
 import { createTrain } from './train.ts';
 
 await start('trainer', async ({ settings: given, log, stopping, opened }) => {
@@ -35,9 +35,9 @@ await start('trainer', async ({ settings: given, log, stopping, opened }) => {
     log,
   };
   // Two children: a picture that crashes its decoder must not take a training with it, nor wait for one.
-  const decoder = createTorch({ ...python, role: 'ingest' });
+  const decoder = createPythonChild({ ...python, role: 'ingest' });
   opened.defer(decoder.close);
-  const torch = createTorch({ ...python, role: 'train' });
+  const torch = createPythonChild({ ...python, role: 'train' });
   opened.defer(torch.close);
   // Both start at once; pictures need not wait for torch, which takes seconds to import.
   const warm = torch.hello();

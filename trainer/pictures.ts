@@ -1,7 +1,7 @@
 /** Pictures through the Python child of role `ingest`: decoded under limits, made a thumbnail of, embedded. */
 import type { Log } from '#shared/log.ts';
 import type { Detail } from '#shared/words.ts';
-import { ChildDied, type Torch } from './torch.ts';
+import { ChildDied, type PythonChild } from './python-child.ts';
 
 /** Few enough that a crash of the decoder repeats little, enough to fill a batch of the network. */
 export const picturesPerRequest = 16;
@@ -33,7 +33,7 @@ type Answer = { image: number } & (
 /** How often a single picture may crash the child: the first time may have been somebody else's kill. */
 const crashesAllowed = 2;
 
-export function createPictures(torch: Torch, { pixels, log }: { pixels: number; log: Log }): Pictures {
+export function createPictures(torch: PythonChild, { pixels, log }: { pixels: number; log: Log }): Pictures {
   async function see(backbone: string, files: { path: string; thumbnail?: string }[]): Promise<Seen[]> {
     const seen: Seen[] = [];
     const images = files.map(({ path, thumbnail = null }) => ({ path, thumbnail }));

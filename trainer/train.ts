@@ -20,14 +20,14 @@ import { failRun, keepLease, type Lease, LeaseLost, releaseLease, takeRun, write
 import { publishModel, type Stored, storeArtifacts, type Trained, type Written } from './publish.ts';
 import { blameRoom } from './room.ts';
 import { stopwatch } from './stopwatch.ts';
-import { type Torch, TorchError } from './torch.ts';
+import { type PythonChild, ChildRefusal } from './python-child.ts';
 import { downloadOriginals, findTuning, isWorthTuning, mostTunedImages, queueTuning } from './tuning.ts';
 import { quietBeforeTuning } from './turns.ts';
 
 interface Training extends EmbeddingStore {
   postgres: Postgres;
   queues: Queues;
-  torch: Torch;
+  torch: PythonChild;
   settings: SettingsOf<'BACKBONES' | 'LEASE_SECONDS' | 'DIRTY_SECONDS' | 'FINE_TUNE_SECONDS' | 'SCRATCH'>;
   /** Aborted when the time to finish after SIGTERM is over: hand the run over. */
   handOver: AbortSignal;
@@ -105,7 +105,7 @@ async function train(training: Training, lease: Lease, signal: AbortSignal): Pro
   let storing: Promise<Stored> | undefined;
   try {
     const dataset = await readDataset(postgres.db, lease.projectId);
-    if (dataset.classes.length < 2) throw new TorchError('too-few-images', 'Fewer than two classes have two pictures.');
+    if (dataset.classes.length < 2) throw new ChildRefusal('too-few-images', 'Fewer than two classes have two pictures.');
     const embeddings = join(scratch, 'embeddings.f32');
     const clock = stopwatch({ queue: lease.waited });
     const { images, vectors, seconds } = await readEmbeddings(training, lease, dataset, scratch, signal);
@@ -177,7 +177,7 @@ async function prepareTuning(
   signal: AbortSignal,
 ) {
   if (images.length > mostTunedImages) {
-    throw new TorchError('too-many-to-tune', `At most ${mostTunedImages} pictures are tuned on, not ${images.length}.`);
+    throw new ChildRefusal('too-many-to-tune', `At most ${mostTunedImages} pictures are tuned on, not ${images.length}.`);
   }
   const folder = join(scratch, 'originals');
   await mkdir(folder);
@@ -250,11 +250,11 @@ function spread<T>(all: T[], count: number): T[] {
 
 /** The same input would fail in the same way. */
 const isHopeless = (error: unknown): boolean =>
-  error instanceof TorchError && ['too-few-images', 'too-many-to-tune', 'bad-input'].includes(error.code);
+  error instanceof ChildRefusal && ['too-few-images', 'too-many-to-tune', 'bad-input'].includes(error.code);
 
 function explain(error: unknown): Detail {
   const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-  const code = full ? 'out-of-room' : error instanceof TorchError ? error.code : 'failed';
+  const code = full ? 'out-of-room' : error instanceof ChildRefusal ? error.code : 'failed';
   const messages: Record<string, string> = {
     'too-few-images': 'Two classes need two pictures each before a model can be made.',
     'too-many-to-tune': `The network itself is tuned on at most ${mostTunedImages} pictures.`,

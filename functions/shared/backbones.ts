@@ -1,5 +1,5 @@
 /**
- * The backbones that can be offered: those of backbones.json (trainer/torch/backbone.py says what an entry holds), and any other
+ * The backbones that can be offered: those of backbones.json (trainer/python/backbone.py says what an entry holds), and any other
  * model of timm as `timm/NAME`, of which the trainer alone knows more. Which ones are is said by `BACKBONES`.
  */
 import entries from './backbones.json' with { type: 'json' };

@@ -116,7 +116,7 @@ export const variables = {
   BACKBONES: variable('backbones that learners can choose, the first being the default', parseBackbones, {
     default: bundledBackbones.join(','),
   }),
-  PYTHON: variable('Python with the packages of trainer/torch', text, { default: '.venv/bin/python' }),
+  PYTHON: variable('Python with the packages of trainer/python', text, { default: '.venv/bin/python' }),
   MODEL_CACHE: variable('folder of prepared backbones', text, { default: '.data/models' }),
   SCRATCH: variable('folder for pictures and models under way', text, { default: '/tmp' }),
   DEVICE: variable('where the trainer computes', oneOf('auto', 'cpu', 'cuda'), { default: 'auto' }),

@@ -111,7 +111,7 @@ export interface Image {
   thumbnailUrl: string | null;
 }
 
-/** `report.json` of a model, as far as the page reads it; trainer/torch/train.py describes all of it. */
+/** `report.json` of a model, as far as the page reads it; trainer/python/train.py describes all of it. */
 export interface Report {
   format: 1;
   backbone?: string;
@@ -122,7 +122,7 @@ export interface Report {
   accuracy: { value: number; low: number; high: number; method: string; folds: number; images: number };
   /** Rows: what an image is; columns: what the model said of it, held-out counts. */
   confusion: number[][];
-  /** What would help most; trainer/torch/report.py lists the codes. */
+  /** What would help most; trainer/python/report.py lists the codes. */
   next?: { code: string; params: Detail['params'] };
   /** Of each part of the run. */
   seconds?: Record<string, number>;

@@ -83,7 +83,7 @@ function findPython() {
 }
 
 const requirements = [
-  'trainer/torch/requirements.txt',
+  'trainer/python/requirements.txt',
   'infra/local/requirements.txt',
   ...(forTests ? ['test/requirements.txt'] : []),
 ];
@@ -134,14 +134,14 @@ once(
   join(models, '.prepared'),
   digest([
     'functions/shared/backbones.json',
-    'trainer/torch/backbone.py',
-    'trainer/torch/network.py',
-    'trainer/torch/prepare.py',
-    'trainer/torch/weights.py',
-    'trainer/torch/requirements.txt',
+    'trainer/python/backbone.py',
+    'trainer/python/network.py',
+    'trainer/python/prepare.py',
+    'trainer/python/weights.py',
+    'trainer/python/requirements.txt',
   ]),
   'Preparing the pretrained networks …',
-  () => run(python, ['-m', 'trainer.torch.prepare', '--cache', models]),
+  () => run(python, ['-m', 'trainer.python.prepare', '--cache', models]),
 );
 
 mkdirSync(join(root, 'dist'), { recursive: true });

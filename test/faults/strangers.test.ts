@@ -25,7 +25,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createLog } from '#shared/log.ts';
 import type { Image } from '#shared/words.ts';
 import { createPictures } from '../../trainer/pictures.ts';
-import { createTorch } from '../../trainer/torch.ts';
+import { createPythonChild } from '../../trainer/python-child.ts';
 import { openBrowser } from '../support/browser.ts';
 import { settle } from '../support/faults/check.ts';
 import { chanceOf, tell, times } from '../support/faults/report.ts';
@@ -101,7 +101,7 @@ test('13: bombs are refused by their headers and named, the others go on', { tim
   // How long and how much it takes to refuse one: asked of the child itself.
   const folder = await mkdtemp(join(tmpdir(), 'ai-teacher-bombs-'));
   const log = createLog('faults', 'silent');
-  const torch = createTorch({
+  const torch = createPythonChild({
     python,
     root: process.cwd(),
     role: 'ingest',

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { embeddings, images, projects } from '#shared/schema.ts';
 import { createIngest } from '../../trainer/ingest.ts';
 import { createPictures } from '../../trainer/pictures.ts';
-import { createTorch, type Torch } from '../../trainer/torch.ts';
+import { createPythonChild, type PythonChild } from '../../trainer/python-child.ts';
 import { startTestBucketAndQueues, type TestBucketAndQueues } from '../support/bucket.ts';
 import { draw } from '../support/pictures.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -15,14 +15,14 @@ import { insertImage, insertProject } from '../support/rows.ts';
 const log = pino({ level: 'silent' });
 let postgres: TestDatabase;
 let aws: TestBucketAndQueues;
-let torch: Torch;
+let torch: PythonChild;
 let ingest: (body: string) => Promise<void>;
 let project: Awaited<ReturnType<typeof insertProject>>;
 
 beforeAll(async () => {
   [postgres, aws] = await Promise.all([createTestDatabase(), startTestBucketAndQueues()]);
   const options = { python: '.venv/bin/python', root: process.cwd(), threads: 1, cache: '.data/models', device: 'cpu' };
-  torch = createTorch({ ...options, role: 'ingest', log });
+  torch = createPythonChild({ ...options, role: 'ingest', log });
   ingest = createIngest({
     db: postgres.db,
     bucket: aws.bucket,

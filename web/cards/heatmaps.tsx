@@ -6,7 +6,7 @@ import { useStrings } from '../strings/index.ts';
 
 type Heatmap = NonNullable<Report['heatmaps']>[number];
 
-/** As trainer/torch/report.py has it. */
+/** As trainer/python/report.py has it. */
 const backgroundAbove = 0.65;
 const toldApart = 0.7;
 const brightest = 99;

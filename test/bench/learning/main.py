@@ -29,8 +29,8 @@ from picture import accuracy_picture  # noqa: E402
 from tables import accuracy_table, stated_table, throughput_table, unknown_table  # noqa: E402
 from throughput import measure_throughput  # noqa: E402
 
-import trainer.torch  # noqa: E402, F401 (sets the number of OpenBLAS's threads before numpy computes)
-from trainer.torch.backbone import choose_device  # noqa: E402
+import trainer.python  # noqa: E402, F401 (sets the number of OpenBLAS's threads before numpy computes)
+from trainer.python.backbone import choose_device  # noqa: E402
 
 
 def main() -> None:

@@ -27,14 +27,14 @@ from PIL import Image
 from scipy.optimize import minimize
 from torch.nn.functional import cross_entropy, interpolate
 
-from trainer.torch.backbone import find_backbone, load_network, registry
-from trainer.torch.embed import session
-from trainer.torch.head import softmax
-from trainer.torch.images import open_picture
-from trainer.torch.ingest import Ingest
-from trainer.torch.network import per_channel
-from trainer.torch.prepare import head_graph
-from trainer.torch.train import Train
+from trainer.python.backbone import find_backbone, load_network, registry
+from trainer.python.embed import session
+from trainer.python.head import softmax
+from trainer.python.images import open_picture
+from trainer.python.ingest import Ingest
+from trainer.python.network import per_channel
+from trainer.python.prepare import head_graph
+from trainer.python.train import Train
 
 Labelled = list[tuple[Path, int]]
 Classify = Callable[[list[Path]], np.ndarray]

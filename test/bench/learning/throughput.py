@@ -8,9 +8,9 @@ import numpy as np
 from data import PictureSet
 from methods import Workbench, default, embed
 
-from trainer.torch.backbone import graph_path
-from trainer.torch.embed import session
-from trainer.torch.images import open_picture
+from trainer.python.backbone import graph_path
+from trainer.python.embed import session
+from trainer.python.images import open_picture
 
 pictures_at_once = 100
 rounds = 5

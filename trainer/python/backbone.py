@@ -92,7 +92,7 @@ def find_backbone(name: str) -> Backbone:
 
 
 def choose_device(wanted: str) -> str:
-    """``cuda`` where there is a GPU that torch sees, else ``cpu``. Torch is imported only where a driver is."""
+    """``cuda`` where there is a GPU that torch sees, else ``cpu``. PythonChild is imported only where a driver is."""
     if wanted == "cpu" or (wanted == "auto" and not Path("/dev/nvidiactl").exists()):
         return "cpu"
     import torch

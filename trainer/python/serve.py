@@ -1,6 +1,6 @@
-"""Answers requests of trainer/torch.ts until stdin closes, so that this process never outlives its parent.
+"""Answers requests of trainer/python-child.ts until stdin closes, so that this process never outlives its parent.
 
-    python -m trainer.torch.serve --role ingest --threads 2 --cache .data/models --device auto
+    python -m trainer.python.serve --role ingest --threads 2 --cache .data/models --device auto
 
 JSON lines in (``{"id": 7, "method": "ingest", "params": {...}}``), JSON lines out: first ``{"ready": {...}}``, then for each
 request any number of ``{"id": 7, "event": {...}}`` and one ``{"id": 7, "result": {...}}`` or
@@ -56,7 +56,7 @@ def main() -> None:
 
     lines: SimpleQueue[str] = SimpleQueue()
     Thread(target=listen, args=[lines], daemon=True).start()
-    # Torch alone is a million objects that stay: looking through them for garbage takes a quarter of a second each time, also
+    # PythonChild alone is a million objects that stay: looking through them for garbage takes a quarter of a second each time, also
     # while they come.
     gc.disable()
     device = backbone.choose_device(options.device)

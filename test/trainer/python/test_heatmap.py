@@ -8,8 +8,8 @@ from child import embedding
 from drawing import draw, save
 from PIL import Image
 
-from trainer.torch.head import Head
-from trainer.torch.heatmap import around, cells, evidence, open_places
+from trainer.python.head import Head
+from trainer.python.heatmap import around, cells, evidence, open_places
 
 count = 16
 

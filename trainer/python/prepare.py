@@ -1,6 +1,6 @@
 """Makes the graphs of backbones: at set-up, when the trainer's image is built, or with the first use of one.
 
-    python -m trainer.torch.prepare --cache .data/models [BACKBONE ...]
+    python -m trainer.python.prepare --cache .data/models [BACKBONE ...]
 
 Four files for a backbone, three of them ONNX; for one whose weights timm has to find first, these as well (``weights``), so that
 it is looked for once. BACKBONE is a name of functions/shared/backbones.json or ``timm/NAME``, or several with commas; without

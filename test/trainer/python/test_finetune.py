@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.torch.backbone import registry
-from trainer.torch.errors import OutOfMemory
-from trainer.torch.evaluate import evaluate
-from trainer.torch.familiarity import find_prototypes
-from trainer.torch.finetune import FineTune, Sides, divide, is_better, read_pictures, vary
-from trainer.torch.head import fit, softmax
-from trainer.torch.request import read
-from trainer.torch.train import Learned, Train
+from trainer.python.backbone import registry
+from trainer.python.errors import OutOfMemory
+from trainer.python.evaluate import evaluate
+from trainer.python.familiarity import find_prototypes
+from trainer.python.finetune import FineTune, Sides, divide, is_better, read_pictures, vary
+from trainer.python.head import fit, softmax
+from trainer.python.request import read
+from trainer.python.train import Learned, Train
 
 lite0 = registry["efficientnet-lite0"]
 

@@ -1,4 +1,4 @@
-"""The Python child as trainer/torch.ts runs it: a process, JSON lines, its stdin kept open."""
+"""The Python child as trainer/python-child.ts runs it: a process, JSON lines, its stdin kept open."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ class Child:
         environment: dict[str, str] | None = None,
         backbones: list[str] | None = None,
     ):
-        command = [sys.executable, "-m", "trainer.torch.serve", "--role", role]
+        command = [sys.executable, "-m", "trainer.python.serve", "--role", role]
         command += ["--threads", str(threads), "--cache", str(cache), "--device", "cpu"]
         command += ["--backbones", ",".join(backbones)] if backbones else []
         self.process = subprocess.Popen(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from drawing import draw, save
 
-from trainer.torch.program import write_records
-from trainer.torch.serve import code_of
+from trainer.python.program import write_records
+from trainer.python.serve import code_of
 
 full = Path("/dev/full")
 

@@ -1,5 +1,5 @@
 /**
- * Supervises one Python child (`python -m trainer.torch.serve`, which describes the protocol): JSON lines in, JSON lines out,
+ * Supervises one Python child (`python -m trainer.python.serve`, which describes the protocol): JSON lines in, JSON lines out,
  * judged by its exit. The child ends when its stdin closes, so it never outlives this process, however that ends.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
@@ -8,7 +8,7 @@ import type { Log } from '#shared/log.ts';
 import { sleep } from './consume.ts';
 
 /** The child said no: `code` tells why. */
-export class TorchError extends Error {
+export class ChildRefusal extends Error {
   readonly code: string;
   constructor(code: string, message: string) {
     super(message);
@@ -30,7 +30,7 @@ export interface Hello {
   versions: Record<string, string>;
 }
 
-export interface Torch {
+export interface PythonChild {
   /** The first line of the child that runs now. */
   hello: () => Promise<Hello>;
   /**
@@ -72,7 +72,7 @@ interface Options {
   log: Log;
 }
 
-export function createTorch({
+export function createPythonChild({
   python,
   root,
   role,
@@ -82,7 +82,7 @@ export function createTorch({
   backbones,
   gpuMemory = 1,
   log,
-}: Options): Torch {
+}: Options): PythonChild {
   const pending = new Map<number, Pending>();
   let requests = 0;
   let child: Child | undefined;
@@ -92,7 +92,7 @@ export function createTorch({
     const settings = ['--role', role, '--threads', String(threads), '--cache', cache, '--device', device];
     settings.push('--gpu-memory', String(gpuMemory));
     if (backbones) settings.push('--backbones', backbones.join(','));
-    const process = spawn(python, ['-m', 'trainer.torch.serve', ...settings], { cwd: root, stdio: 'pipe' });
+    const process = spawn(python, ['-m', 'trainer.python.serve', ...settings], { cwd: root, stdio: 'pipe' });
     const hello = Promise.withResolvers<Hello>();
     const stderr: string[] = [];
     createInterface({ input: process.stderr }).on('line', (line) => {
@@ -134,7 +134,7 @@ export function createTorch({
     else if ('event' in said) request?.onEvent(said.event as never);
     else {
       pending.delete(said.id);
-      if ('error' in said) request?.settle.reject(new TorchError(said.error.code, said.error.message));
+      if ('error' in said) request?.settle.reject(new ChildRefusal(said.error.code, said.error.message));
       else request?.settle.resolve(said.result as never);
     }
   }

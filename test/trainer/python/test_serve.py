@@ -1,4 +1,4 @@
-"""The protocol of the Python child, which trainer/torch.ts relies on."""
+"""The protocol of the Python child, which trainer/python-child.ts relies on."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_the_protocol_is_all_that_stdout_carries(cache):
     """Whatever a library prints, from Python or from C, goes to stderr."""
     program = """
 import os, sys
-import trainer.torch.serve as serve
+import trainer.python.serve as serve
 talk = serve.open_role
 def talkative(*given):
     print("from Python")
@@ -102,7 +102,7 @@ serve.main()
 def test_it_warms_up_unless_a_request_waits(cache, waiting):
     program = """
 import sys
-import trainer.torch.serve as serve
+import trainer.python.serve as serve
 opened = serve.open_role
 serve.open_role = lambda *given: (*opened(*given)[:2], lambda: print("warm", file=sys.stderr))
 sys.argv[0] = "serve"

@@ -9,7 +9,7 @@ from child import Child, embedding
 from drawing import draw, encode, save, white_png
 from PIL import Image
 
-from trainer.torch.evaluate import near_duplicates
+from trainer.python.evaluate import near_duplicates
 
 
 def test_a_picture_gives_an_embedding_its_size_and_its_true_type(ingest, tmp_path):

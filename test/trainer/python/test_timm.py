@@ -14,13 +14,13 @@ from drawing import kinds
 from PIL import Image
 from safetensors.torch import save_file
 
-from trainer.torch import export
-from trainer.torch.backbone import Backbone, Part, bundled, entries, find_backbone, registry
-from trainer.torch.errors import BadInput
-from trainer.torch.finetune import rates
-from trainer.torch.network import classifier_name, make_network
-from trainer.torch.prepare import check
-from trainer.torch.program import open_program
+from trainer.python import export
+from trainer.python.backbone import Backbone, Part, bundled, entries, find_backbone, registry
+from trainer.python.errors import BadInput
+from trainer.python.finetune import rates
+from trainer.python.network import classifier_name, make_network
+from trainer.python.prepare import check
+from trainer.python.program import open_program
 
 # The smallest of timm: with convolutions, batch norm and `classifier`; with attention and `head`.
 models = ["test_efficientnet.r160_in1k", "test_vit.r160_in1k"]
@@ -151,7 +151,7 @@ def test_the_network_itself_is_tuned_and_its_files_agree(learned, pictures, tmp_
 
 @pytest.mark.parametrize("role", ["ingest", "train"])
 def test_a_worker_without_the_weights_says_what_to_do(role, tmp_path):
-    command = [sys.executable, "-m", "trainer.torch.serve", "--role", role, "--cache", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "trainer.python.serve", "--role", role, "--cache", str(tmp_path / "cache")]
     child = subprocess.Popen(
         [*command, "--device", "cpu", "--backbones", f"timm/{models[1]}"],
         cwd=root,

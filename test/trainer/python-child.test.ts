@@ -5,17 +5,17 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
 import { createPictures } from '../../trainer/pictures.ts';
-import { ChildDied, createTorch, type Torch, TorchError } from '../../trainer/torch.ts';
+import { ChildDied, createPythonChild, type PythonChild, ChildRefusal } from '../../trainer/python-child.ts';
 
 const root = fileURLToPath(new URL('../fixtures/child', import.meta.url));
 const log = pino({ level: 'silent' });
-const open: Torch[] = [];
+const open: PythonChild[] = [];
 const child = () => {
-  const torch = createTorch({ python: 'python3', root, role: 'ingest', threads: 1, cache: '/tmp', device: 'cpu', log });
+  const torch = createPythonChild({ python: 'python3', root, role: 'ingest', threads: 1, cache: '/tmp', device: 'cpu', log });
   open.push(torch);
   return torch;
 };
-const pidOf = async (torch: Torch) => Number((await torch.hello()).versions.pid);
+const pidOf = async (torch: PythonChild) => Number((await torch.hello()).versions.pid);
 /** One that has ended and was not fetched yet by whoever inherited it is gone, too. */
 const isAlive = (pid: number) =>
   /^[^Z\s]/.test(spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout);
@@ -36,7 +36,7 @@ test('one child answers many requests, with the events of each', async () => {
 
 test('a refusal carries the child’s code', async () => {
   await expect(child().request('refuse', {})).rejects.toMatchObject({ code: 'bad-input' });
-  await expect(child().request('refuse', {})).rejects.toBeInstanceOf(TorchError);
+  await expect(child().request('refuse', {})).rejects.toBeInstanceOf(ChildRefusal);
 });
 
 test('a crash rejects what is under way with the tail of stderr, and the next request has a new child', async () => {
@@ -98,9 +98,9 @@ test('a picture that crashes its decoder is rejected, those beside it are not', 
 
 test('the child ends when its parent is killed hard', async () => {
   const program = `
-    import { createTorch } from ${JSON.stringify(new URL('../../trainer/torch.ts', import.meta.url).href)};
+    import { createPythonChild } from ${JSON.stringify(new URL('../../trainer/python-child.ts', import.meta.url).href)};
     const log = { debug() {}, warn() {} };
-    const torch = createTorch({ python: 'python3', root: ${JSON.stringify(root)}, role: 'train', threads: 1, cache: '/tmp', device: 'cpu', log });
+    const torch = createPythonChild({ python: 'python3', root: ${JSON.stringify(root)}, role: 'train', threads: 1, cache: '/tmp', device: 'cpu', log });
     console.log((await torch.hello()).versions.pid);`;
   const parent = spawn('node', ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = await once(createInterface({ input: parent.stdout }), 'line');

@@ -13,8 +13,8 @@ from child import Child, embedding
 from drawing import draw, kinds, save
 from PIL import Image
 
-from trainer.torch.export import open_checkpoint
-from trainer.torch.program import Programs, open_program
+from trainer.python.export import open_checkpoint
+from trainer.python.program import Programs, open_program
 
 
 @pytest.fixture(scope="module")

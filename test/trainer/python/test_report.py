@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.torch.evaluate import evaluate
-from trainer.torch.report import describe
+from trainer.python.evaluate import evaluate
+from trainer.python.report import describe
 
 
 def points(counts: list[int], distance: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from drawing import draw, kinds, save
 # Of the tree whose tests these are.
 sys.path.insert(0, str(root))
 
-from trainer.torch.backbone import bundled, prepared_files, prepared_path, registry  # noqa: E402
+from trainer.python.backbone import bundled, prepared_files, prepared_path, registry  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def cache() -> Path:
         for file in prepared_files(registry[name])
     )
     if not complete:
-        subprocess.run([sys.executable, "-m", "trainer.torch.prepare", "--cache", folder], check=True, cwd=root)
+        subprocess.run([sys.executable, "-m", "trainer.python.prepare", "--cache", folder], check=True, cwd=root)
     return folder
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer.torch.evaluate import Evaluation, evaluate
-from trainer.torch.familiarity import familiarity, find_prototypes
-from trainer.torch.head import fit, softmax
+from trainer.python.evaluate import Evaluation, evaluate
+from trainer.python.familiarity import familiarity, find_prototypes
+from trainer.python.head import fit, softmax
 
 features = 256
 
