@@ -31,7 +31,7 @@ RUN if [ "$TORCH_BACKEND" = locked ]; then \
       && pip uninstall --yes uv; \
     fi
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
-COPY functions/shared/backbones.json functions/shared/
+COPY functions/shared/*.json functions/shared/
 COPY trainer/__init__.py trainer/
 COPY trainer/python trainer/python
 # What timm downloads for them is kept among the prepared files: nothing is fetched when a trainer starts.
