@@ -18,7 +18,7 @@ export async function storeCheckpoint(postgres: Postgres, lease: Lease, path: st
   const { db } = postgres;
   const modelId = await db.transaction(async (transaction) => {
     const [mine] = await transaction.select({ id: runs.id }).from(runs).where(isMine(lease)).for('update');
-    if (!mine) throw new LeaseLost(`Run ${runId}, attempt ${attempt}, is no longer ours.`);
+    if (!mine) throw new LeaseLost(lease);
     const values = { projectId, runId, attempt, revision, stage, backbone, accuracy: 0, classes: [] };
     const [made] = await transaction.insert(models).values(values).returning({ id: models.id });
     return made!.id;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ChangeMessageVisibilityCommand,
   DeleteMessageCommand,
@@ -74,7 +75,8 @@ export async function consume({ concurrency, stopping, check, ...consuming }: Co
       pause = Math.min(30, pause * 2 || 0.5);
       const why = error instanceof Outage ? 'no work is taken' : 'queue, Postgres or bucket is out of reach';
       log.warn({ err: error, queue: queueUrl, seconds: pause }, why);
-      await sleep(pause * (0.5 + Math.random()), stopping);
+      const milliseconds = pause * 1000 * (0.5 + Math.random());
+      await sleep(milliseconds, undefined, { signal: stopping }).catch(() => {});
     }
   }
   await Promise.all(atWork);
@@ -116,18 +118,4 @@ async function workOn(message: Message, { sqs, queueUrl, visibilitySeconds, log,
     }
     return false;
   }
-}
-
-/** Resolves after `seconds`, at once when `signal` is aborted. */
-export function sleep(seconds: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, seconds * 1000);
-    signal?.addEventListener('abort', done);
-  });
 }

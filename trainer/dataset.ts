@@ -1,15 +1,30 @@
-/** What a run learns from: the ready images of the classes that have enough of them. */
+/** What a run learns from: one list of images, each with all that is known of it, narrowed in one place. */
 import { and, asc, count, eq, gte } from 'drizzle-orm';
 import type { Queries } from '#shared/database.ts';
-import { classes, images } from '#shared/schema.ts';
+import { uploadKey } from '#shared/keys.ts';
+import { classes, embeddings, images } from '#shared/schema.ts';
 import { leastClasses, leastImages } from '#shared/words.ts';
+import type { Lease } from './lease.ts';
 
-export interface Dataset {
-  classes: { id: string; name: string }[];
-  images: { id: string; uploadClassId: string; etag: string | null; class: number }[];
+export interface TrainingImage {
+  id: string;
+  classId: string;
+  /** The key of the original, and the digest that it was ingested with. */
+  key: string;
+  etag: string | null;
+  /** float32, little endian; null until it is computed for the run's backbone. */
+  embedding: Uint8Array | null;
+  /** What it took to decode and embed the image, whenever that was. */
+  seconds: number;
 }
 
-const enough = (queries: Queries, projectId: string) =>
+export interface Dataset {
+  /** In the order of the model's probabilities. */
+  classes: { id: string; name: string }[];
+  images: TrainingImage[];
+}
+
+const classesWithEnough = (queries: Queries, projectId: string) =>
   queries
     .select({ id: classes.id, name: classes.name })
     .from(classes)
@@ -19,23 +34,58 @@ const enough = (queries: Queries, projectId: string) =>
     .having(gte(count(), leastImages))
     .orderBy(asc(classes.position), asc(classes.id));
 
-/** Whether two classes have two ready images each. */
+/** Whether enough classes have enough ready images for a model. */
 export const canTrain = async (queries: Queries, projectId: string): Promise<boolean> =>
-  (await enough(queries, projectId)).length >= leastClasses;
+  (await classesWithEnough(queries, projectId)).length >= leastClasses;
 
-/** Classes in their order, their images by time of upload: the same for the same revision, whichever worker asks. */
-export async function readDataset(queries: Queries, projectId: string): Promise<Dataset> {
-  const taken = await enough(queries, projectId);
-  const index = new Map(taken.map(({ id }, position) => [id, position]));
+/**
+ * Reads the ready images of the classes that have enough of them, with their cached embeddings. Images are in the order of
+ * their upload: the same for the same revision, whichever worker asks.
+ */
+export async function readDataset(queries: Queries, { projectId, backbone }: Lease): Promise<Dataset> {
+  const enough = await classesWithEnough(queries, projectId);
   const ready = await queries
-    .select({ id: images.id, classId: images.classId, uploadClassId: images.uploadClassId, etag: images.etag })
+    .select({ image: images, embedding: embeddings.vector, seconds: embeddings.seconds })
     .from(images)
+    .leftJoin(embeddings, and(eq(embeddings.imageId, images.id), eq(embeddings.backbone, backbone)))
     .where(and(eq(images.projectId, projectId), eq(images.state, 'ready')))
     .orderBy(asc(images.createdAt), asc(images.id));
+  const read = ready.map(({ image, embedding, seconds }) => ({
+    id: image.id,
+    classId: image.classId,
+    key: uploadKey({ projectId, classId: image.uploadClassId, imageId: image.id }),
+    etag: image.etag,
+    embedding,
+    seconds: seconds ?? 0,
+  }));
+  return narrow({ classes: enough, images: read }, () => true);
+}
+
+/** Keeps the images that `isUsable`, and the classes that still have enough of them: the only place where a dataset shrinks. */
+export function narrow(dataset: Dataset, isUsable: (image: TrainingImage) => boolean): Dataset {
+  const usable = Map.groupBy(dataset.images.filter(isUsable), ({ classId }) => classId);
+  const kept = dataset.classes.filter(({ id }) => (usable.get(id)?.length ?? 0) >= leastImages);
+  const ids = new Set(kept.map(({ id }) => id));
   return {
-    classes: taken,
-    images: ready
-      .filter(({ classId }) => index.has(classId))
-      .map(({ classId, ...image }) => ({ ...image, class: index.get(classId)! })),
+    classes: kept,
+    images: dataset.images.filter((image) => ids.has(image.classId) && isUsable(image)),
   };
+}
+
+/** Bytes of an image's id in a record, and of its class. */
+const idBytes = 36;
+const classBytes = 4;
+
+/**
+ * The images as the Python program reads them, one fixed-size record each: the id in ASCII, the index of the class as int32,
+ * the embedding as float32, both little endian.
+ */
+export function* writeRecords(dataset: Dataset): Generator<Uint8Array> {
+  const indexes = new Map(dataset.classes.map(({ id }, index) => [id, index]));
+  for (const { id, classId, embedding } of dataset.images) {
+    const head = Buffer.alloc(idBytes + classBytes);
+    head.write(id, 'ascii');
+    head.writeInt32LE(indexes.get(classId)!, idBytes);
+    yield Buffer.concat([head, embedding!]);
+  }
 }

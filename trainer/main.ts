@@ -6,11 +6,13 @@ import { connect } from '#shared/database.ts';
 import { uploadsPrefix } from '#shared/keys.ts';
 import { createQueues } from '#shared/queues.ts';
 import { start } from '#shared/start.ts';
-import { consume, sleep } from './consume.ts';
+import { consume } from './consume.ts';
 import { createIngest } from './ingest.ts';
 import { createPictures } from './pictures.ts';
-import { checkRoom, takeFolder } from './room.ts';
 import { createPythonChild } from './python-child.ts';
+import { checkRoom, takeFolder } from './room.ts';
+import { createFineTuneStage } from './stages/fine-tune.ts';
+import { createHeadStage } from './stages/head.ts';
 import { createTrain } from './train.ts';
 
 await start('trainer', async ({ settings: given, log, stopping, opened }) => {
@@ -35,24 +37,31 @@ await start('trainer', async ({ settings: given, log, stopping, opened }) => {
     log,
   };
   // Two children: a picture that crashes its decoder must not take a training with it, nor wait for one.
-  const decoder = createPythonChild({ ...python, role: 'ingest' });
-  opened.defer(decoder.close);
-  const torch = createPythonChild({ ...python, role: 'train' });
-  opened.defer(torch.close);
-  // Both start at once; pictures need not wait for torch, which takes seconds to import.
-  const warm = torch.hello();
-  warm.then(
+  const ingestChild = createPythonChild({ ...python, role: 'ingest' });
+  opened.defer(ingestChild.close);
+  const trainChild = createPythonChild({ ...python, role: 'train' });
+  opened.defer(trainChild.close);
+  // Both start at once; pictures need not wait for PyTorch, which takes seconds to import.
+  const greeting = trainChild.hello();
+  greeting.then(
     (train) => log.info({ train }, 'ready to train'),
     (error) => log.error({ err: error }, 'training will not work'),
   );
-  log.info({ ingest: await decoder.hello() }, 'ready for pictures');
+  log.info({ ingest: await ingestChild.hello() }, 'ready for pictures');
 
-  const pictures = createPictures(decoder, { pixels: settings.IMAGE_PIXELS, log });
-  const handOver = new AbortController();
-  stopping.addEventListener('abort', async () => {
-    await sleep(settings.DRAIN_SECONDS);
-    handOver.abort(new Error('The time to finish is over.'));
-  });
+  const pictures = createPictures(ingestChild, { pixels: settings.IMAGE_PIXELS, log });
+  const stages = {
+    head: createHeadStage(
+      abortLater(stopping, settings.DRAIN_SECONDS),
+      greeting.then(
+        ({ device }) => device === 'cuda',
+        () => false,
+      ),
+    ),
+    'fine-tune': createFineTuneStage(stopping),
+  };
+  const { db } = postgres;
+  const deps = { postgres, db, bucket, queues, pictures, child: trainChild, stages, settings, log };
 
   const sqs = await queues.client();
   const queue = {
@@ -62,9 +71,9 @@ await start('trainer', async ({ settings: given, log, stopping, opened }) => {
     log,
     check: () =>
       Promise.all([
-        postgres.db.execute('select 1'),
+        db.execute('select 1'),
         checkRoom(settings.SCRATCH),
-        // No object has this key: whether S3 answers is what is asked.
+        // No object has this key; only whether S3 answers is of interest.
         bucket.head(uploadsPrefix),
       ]),
   };
@@ -73,24 +82,23 @@ await start('trainer', async ({ settings: given, log, stopping, opened }) => {
       ...queue,
       queueUrl: settings.UPLOADS_QUEUE_URL,
       concurrency: 64,
-      handle: createIngest({ db: postgres.db, bucket, queues, pictures, settings, log }),
+      handle: createIngest(deps),
     }),
     consume({
       ...queue,
       queueUrl: settings.TRAINING_QUEUE_URL,
       // The child trains one run at a time; other workers take what waits.
       concurrency: 1,
-      handle: createTrain({
-        postgres,
-        bucket,
-        queues,
-        pictures,
-        torch,
-        settings,
-        handOver: handOver.signal,
-        stopping,
-        log,
-      }),
+      handle: createTrain(deps),
     }),
   ]);
 });
+
+/** A signal that is aborted so many seconds after another one. */
+function abortLater(signal: AbortSignal, seconds: number): AbortSignal {
+  const later = new AbortController();
+  const start = () =>
+    setTimeout(() => later.abort(new Error(`The ${seconds} s to finish in are over.`)), seconds * 1000).unref();
+  signal.addEventListener('abort', start, { once: true });
+  return later.signal;
+}

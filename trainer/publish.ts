@@ -1,21 +1,23 @@
 /** A model becomes visible in one statement of one transaction, or not at all. */
 import { join } from 'node:path';
-import { and, count, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { and, count, eq, inArray, sql } from 'drizzle-orm';
 import { writeArtifact } from '#shared/artifacts.ts';
-import type { Postgres, Queries } from '#shared/database.ts';
+import { type ChangeDeps, changeProject, type ProjectChange } from '#shared/change-project.ts';
+import { databaseTime, type Postgres, type Queries } from '#shared/database.ts';
 import { classes, models, projects, runs } from '#shared/schema.ts';
 import type { Report } from '#shared/words.ts';
 import type { Dataset } from './dataset.ts';
 import { isMine, type Lease, LeaseLost } from './lease.ts';
-import { type Stopwatch, stopwatch } from './stopwatch.ts';
+import type { Stage } from './stages/stage.ts';
+import type { Stopwatch } from './stopwatch.ts';
 
-/** Files that the Python child has written into the folder it was told. */
+/** Files that the Python child has written into the folder that it was given. */
 export interface Written {
   accuracy: number;
   artifacts: { name: string; type: string }[];
 }
 
-/** What it gives for a training; all files are written. */
+/** What the Python child answers; all files are written. */
 export interface Trained extends Written {
   report: Report;
 }
@@ -26,85 +28,93 @@ export interface Stored {
   names: string[];
 }
 
-/**
- * Stores artifacts under a model that nobody sees: a new one, or the one that has others of them already.
- *
- * @param folder that holds a file for each artifact.
- */
+interface Storing {
+  lease: Lease;
+  dataset: Dataset;
+  written: Written;
+  /** The folder that holds a file for each artifact. */
+  folder: string;
+  /** The model that has others of these artifacts already. */
+  stored?: Stored | undefined;
+}
+
+/** Stores artifacts under a model that nobody sees: a new one, or the one that has others of them already. */
 export async function storeArtifacts(
   postgres: Postgres,
-  { projectId, runId, attempt, revision, stage, backbone }: Lease,
-  dataset: Dataset,
-  { accuracy, artifacts }: Written,
-  folder: string,
-  stored?: Stored,
+  { lease, dataset, written, folder, stored }: Storing,
 ): Promise<Stored> {
-  const classNames = dataset.classes.map(({ name }) => name);
-  const insert = async () => {
-    const [model] = await postgres.db
-      .insert(models)
-      .values({ projectId, runId, attempt, revision, stage, backbone, accuracy, classes: classNames })
-      .returning({ id: models.id });
-    return { modelId: model!.id, names: [] };
-  };
-  const { modelId, names } = stored ?? (await insert());
-  const missing = artifacts.filter(({ name }) => !names.includes(name));
+  const { modelId, names } = stored ?? { modelId: await insertModel(postgres.db, lease, dataset, written), names: [] };
+  const missing = written.artifacts.filter(({ name }) => !names.includes(name));
   await Promise.all(
     missing.map(({ name, type }) => writeArtifact(postgres, modelId, { name, type, path: join(folder, name) })),
   );
   return { modelId, names: [...names, ...missing.map(({ name }) => name)] };
 }
 
+async function insertModel(db: Queries, lease: Lease, dataset: Dataset, { accuracy }: Written): Promise<string> {
+  const { projectId, runId, attempt, revision, stage, backbone } = lease;
+  const [model] = await db
+    .insert(models)
+    .values({
+      ...{ projectId, runId, attempt, revision, stage, backbone, accuracy },
+      classes: dataset.classes.map(({ name }) => name),
+    })
+    .returning({ id: models.id });
+  return model!.id;
+}
+
+interface Publication extends Omit<Storing, 'written'> {
+  trained: Trained;
+  /** Its laps go into the run's report. */
+  clock: Stopwatch;
+}
+
+/** @param deps with what the stage writes in the transaction that publishes. */
+type PublishDeps = ChangeDeps & { postgres: Postgres; follow: Stage['follow'] };
+
 /**
  * Stores the artifacts that are not stored yet, then checks lease, project and classes once more and makes their model the
  * project's current one.
  *
- * @param folder that holds a file for each artifact.
- * @param clock whose laps go into the run's report.
- * @param stored what was stored while the rest was still at work.
- * @returns the model's id, or null when a class it knows is gone (the run is superseded by the one that follows), and for a
- *   fine-tuning without artifacts, which was no better than what there is.
+ * @returns the model's id, or null when a class that it knows is gone (the run is superseded by the one that follows), and
+ *   when there are no artifacts: the training came to nothing better than the current model.
  * @throws LeaseLost
  */
-export async function publishModel(
-  postgres: Postgres,
-  lease: Lease,
-  dataset: Dataset,
-  trained: Trained,
-  folder: string,
-  clock: Stopwatch = stopwatch({}),
-  stored?: Stored,
-): Promise<string | null> {
-  const { db } = postgres;
-  const { projectId } = lease;
-  const { report } = trained;
-  if (lease.stage === 'fine-tune' && trained.artifacts.length === 0) {
-    await endRun(db, lease, 'succeeded', withSeconds(report, clock));
+export async function publishModel(deps: PublishDeps, publication: Publication): Promise<string | null> {
+  const { lease, dataset, trained, clock } = publication;
+  const { postgres } = deps;
+  if (trained.artifacts.length === 0) {
+    await endRun(postgres.db, lease, 'succeeded', withSeconds(trained.report, clock));
     return null;
   }
-  const { modelId } = await storeArtifacts(postgres, lease, dataset, trained, folder, stored);
+  const { modelId } = await storeArtifacts(postgres, { ...publication, written: trained });
   clock.lap('store');
-  return await db.transaction(async (transaction) => {
-    const project = and(eq(projects.id, projectId), isNull(projects.deletedAt));
-    const [open] = await transaction.select({ id: projects.id }).from(projects).where(project).for('update');
-    if (!open) throw new LeaseLost(`Project ${projectId} was deleted.`);
-    const ids = dataset.classes.map(({ id }) => id);
-    const [there] = await transaction.select({ classes: count() }).from(classes).where(inArray(classes.id, ids));
-    const complete = there?.classes === ids.length;
-    await endRun(
-      transaction,
-      lease,
-      complete ? 'succeeded' : 'superseded',
-      complete ? withSeconds(report, clock) : null,
-    );
-    if (!complete) return null;
-    await transaction.update(models).set({ publishedAt: sql`clock_timestamp()` }).where(eq(models.id, modelId));
-    await transaction.update(projects).set({ currentModelId: modelId }).where(eq(projects.id, projectId));
-    return modelId;
+  const published = await changeProject(deps, lease.projectId, async (change) => {
+    if (!(await hasClasses(change, dataset))) {
+      await endRun(change.transaction, lease, 'superseded', null);
+      return { modelId: null };
+    }
+    await endRun(change.transaction, lease, 'succeeded', withSeconds(trained.report, clock));
+    await makeCurrent(change, modelId);
+    await deps.follow(change, lease, dataset);
+    return { modelId };
   });
+  if (!published) throw new LeaseLost(lease, 'has no project any more');
+  return published.modelId;
 }
 
-/** The report of the run tells more than the file can: storing the file is a part of it. */
+async function hasClasses({ transaction }: ProjectChange, dataset: Dataset): Promise<boolean> {
+  const ids = dataset.classes.map(({ id }) => id);
+  const [there] = await transaction.select({ classes: count() }).from(classes).where(inArray(classes.id, ids));
+  return there?.classes === ids.length;
+}
+
+async function makeCurrent({ transaction, project }: ProjectChange, modelId: string): Promise<void> {
+  await transaction.update(models).set({ publishedAt: databaseTime }).where(eq(models.id, modelId));
+  await transaction.update(projects).set({ currentModelId: modelId }).where(eq(projects.id, project.id));
+}
+
+/** The report of the run has more seconds than the file's: storing the file is a part of them. */
 const withSeconds = (report: Report, clock: Stopwatch): Report => ({
   ...report,
   seconds: { ...report.seconds, ...clock.seconds },
@@ -121,9 +131,9 @@ async function endRun(queries: Queries, lease: Lease, state: 'succeeded' | 'supe
       error: null,
       report,
       leaseExpiresAt: null,
-      finishedAt: sql`clock_timestamp()`,
+      finishedAt: databaseTime,
     })
     .where(and(isMine(lease), sql`${runs.leaseExpiresAt} > clock_timestamp()`))
     .returning({ id: runs.id });
-  if (ended.length === 0) throw new LeaseLost(`Run ${lease.runId}, attempt ${lease.attempt}, is no longer ours.`);
+  if (ended.length === 0) throw new LeaseLost(lease);
 }

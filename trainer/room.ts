@@ -50,10 +50,10 @@ export async function checkRoom(folder: string): Promise<void> {
 }
 
 /**
- * What to throw for a failure: itself, or an {@link Outage} where there is no room. To be asked when the files of the work that
- * failed are gone: if there is room then, it wanted more than there is, and is to blame itself.
+ * Gives what to throw for a failure: the error itself, or an {@link Outage} when the disk is full. Call it when the files of
+ * the failed work are removed: if there is room then, the work itself wanted more than there is.
  */
-export async function blameRoom(folder: string, error: unknown): Promise<unknown> {
+export async function asOutageIfDiskFull(folder: string, error: unknown): Promise<unknown> {
   try {
     await checkRoom(folder);
     return error;

@@ -1,6 +1,7 @@
 /** Downloads of models, streamed from Postgres chunk by chunk. */
 import { type Context, Hono } from 'hono';
 import { cors } from 'hono/cors';
+import artifactFacts from '#shared/artifacts.json' with { type: 'json' };
 import { findArtifact, readArtifact, type StoredArtifact } from '#shared/artifacts.ts';
 import type { Database } from '#shared/database.ts';
 import { health } from '#shared/health.ts';
@@ -17,8 +18,8 @@ interface Export {
   log: Log;
 }
 
-/** Every artifact that a model can have by its contract; a model that lacks one says so instead of denying its name. */
-const names = ['model.pt', 'model.pt2', 'model.onnx', 'labels.txt', 'report.json', 'python.zip', 'web.zip'];
+/** Every artifact that a model can have: an older model may lack one. */
+const names = Object.keys(artifactFacts);
 
 export function createExport({ db, settings, log }: Export) {
   const app = new Hono();
@@ -60,9 +61,8 @@ export function createExport({ db, settings, log }: Export) {
     const asked = req.method === 'GET' && isSame(req.header('If-Range'), etag);
     const range = asked ? parseRange(req.header('Range'), artifact.bytes) : null;
     if (range === 'unsatisfiable') {
-      throw new Problem(416, 'range', `This file has ${artifact.bytes} bytes; the range asked for is beyond its end.`, {
-        headers: { 'Content-Range': `bytes */${artifact.bytes}` },
-      });
+      const { bytes } = artifact;
+      throw new Problem('range', { bytes }, { headers: { 'Content-Range': `bytes */${bytes}` } });
     }
     const part = range ?? all;
     const described = {
@@ -108,17 +108,7 @@ export function createExport({ db, settings, log }: Export) {
   return app;
 }
 
-function missing(name: string): Problem {
-  if (!names.includes(name)) {
-    return new Problem(
-      404,
-      'no-such-artifact',
-      `A model has no ${JSON.stringify(name)}. It can have: ${names.join(', ')}.`,
-    );
-  }
-  return new Problem(
-    422,
-    'not-available',
-    `This model has no ${name}. Take one of those that it lists as its artifacts.`,
-  );
-}
+const missing = (name: string): Problem =>
+  names.includes(name)
+    ? new Problem('not-available', { name })
+    : new Problem('no-such-artifact', { name: JSON.stringify(name), known: names });

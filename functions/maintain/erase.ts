@@ -23,7 +23,7 @@ export async function eraseProjects(
   const unused = sql`${projects.usedAt} < clock_timestamp() - make_interval(days => ${settings.PROJECT_DAYS})`;
   const gone = await db
     .update(projects)
-    .set({ deletedAt: sql`coalesce(${projects.deletedAt}, clock_timestamp())`, trainDueAt: null })
+    .set({ deletedAt: sql`coalesce(${projects.deletedAt}, clock_timestamp())` })
     .where(
       inArray(
         projects.id,

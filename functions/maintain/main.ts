@@ -6,7 +6,7 @@ import { start } from '#shared/start.ts';
 import { eraseOrphans, eraseProjects, forgetAddresses, forgetSessions, oncePerDay } from './erase.ts';
 import { findMissedEvents } from './missed-events.ts';
 import { pruneModels } from './models.ts';
-import { rouseOverdue } from './overdue.ts';
+import { remindOverdue } from './overdue.ts';
 
 await start('maintain', async ({ settings, log, stopping, opened }) => {
   const postgres = connect(settings.DATABASE_URL, { connections: 2 });
@@ -19,7 +19,7 @@ await start('maintain', async ({ settings, log, stopping, opened }) => {
 
   const steps: [string, () => Promise<unknown>][] = [
     ['missed events', () => findMissedEvents({ db, bucket, queues, settings })],
-    ['overdue projects', () => rouseOverdue(db, queues)],
+    ['overdue projects', () => remindOverdue({ db, queues, settings })],
     ['erased projects', () => eraseProjects(db, bucket, settings)],
     ['pruned models', () => pruneModels(db, settings.MODELS_PER_PROJECT)],
     ['forgotten sessions', () => forgetSessions(db)],

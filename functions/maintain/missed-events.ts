@@ -1,11 +1,11 @@
 import { and, asc, eq, isNull, sql } from 'drizzle-orm';
 import type { Bucket } from '#shared/bucket.ts';
+import { detailOf } from '#shared/codes.ts';
 import type { Database } from '#shared/database.ts';
 import { uploadKey } from '#shared/keys.ts';
 import type { Queues } from '#shared/queues.ts';
 import { images, projects } from '#shared/schema.ts';
 import type { SettingsOf } from '#shared/settings.ts';
-import type { Detail } from '#shared/words.ts';
 
 interface Maintaining {
   db: Database;
@@ -20,12 +20,6 @@ const linkedBefore = (seconds: number) =>
 /** Images looked for in one run, and at once: ten thousand missed events are found within some runs of a minute each. */
 const mostImages = 5000;
 const atOnce = 16;
-
-const neverArrived: Detail = {
-  code: 'never-arrived',
-  params: {},
-  message: 'This picture did not arrive. Please add it again.',
-};
 
 /**
  * Looks in the bucket for images that are pending for long. What is there gets its event again, as S3 would have sent it, and
@@ -75,7 +69,7 @@ export async function findMissedEvents({
         // A slow network may have asked for another link meanwhile.
         const rejected = await db
           .update(images)
-          .set({ state: 'rejected', reason: neverArrived })
+          .set({ state: 'rejected', reason: detailOf('never-arrived') })
           .where(and(eq(images.id, id), eq(images.state, 'pending'), linkedBefore(settings.UPLOAD_LAPSE_SECONDS)))
           .returning({ id: images.id });
         lapsed += rejected.length;

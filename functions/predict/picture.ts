@@ -1,6 +1,14 @@
 /** From the bytes of a file to raw pixels, as the trainer sees them. */
 import type { Sharp } from 'sharp';
+import imageFacts from '#shared/images.json' with { type: 'json' };
 import { Problem } from '#shared/problem.ts';
+
+const types = Object.values(imageFacts.types);
+/** As in the names of libvips's loaders, such as VipsForeignLoadJpegBuffer. */
+const loaders = types.map(({ name }) => `VipsForeignLoad${name[0]}${name.slice(1).toLowerCase()}Buffer`);
+/** First bytes of the types that are taken, in hexadecimal; a dot is a digit that may be any. */
+const signatures = types.map(({ signature }) => new RegExp(`^${signature}`));
+const longestSignature = Math.max(...types.map(({ signature }) => signature.length / 2));
 
 export interface Picture {
   width: number;
@@ -19,9 +27,7 @@ async function load() {
   const { default: sharp } = await import('sharp');
   // libvips reads dozens of formats: none but ours gets as far as its decoder, whatever a file calls itself.
   sharp.block({ operation: ['VipsForeignLoad'] });
-  sharp.unblock({
-    operation: ['VipsForeignLoadJpegBuffer', 'VipsForeignLoadPngBuffer', 'VipsForeignLoadWebpBuffer'],
-  });
+  sharp.unblock({ operation: loaders });
   sharp.cache(false);
   // One request, one thread: several requests are what keeps several cores at work.
   sharp.concurrency(1);
@@ -41,34 +47,22 @@ const open = async (file: Uint8Array, pixels: number | false): Promise<Sharp> =>
 };
 
 const notAnImage = (cause?: unknown) =>
-  new Problem(422, 'not-an-image', 'This is not a picture that can be read. JPEG, PNG and WebP can.', { cause });
+  new Problem('not-an-image', { types: types.map(({ name }) => name) }, { cause });
 
-/** First bytes, in latin1, of the formats that are taken; a WebP has its length between the two parts of its own. */
-const signatures = [
-  { at: 0, text: '\xff\xd8\xff' },
-  { at: 0, text: '\x89PNG\r\n\x1a\n' },
-  { at: 8, text: 'WEBP' },
-];
-
-/** By content: the name and the type that a file claims say nothing. */
+/** Judges by content: the name and the type that a file claims say nothing. */
 const isPicture = (file: Uint8Array): boolean => {
-  const start = Buffer.from(file.buffer, file.byteOffset, Math.min(file.length, 12)).toString('latin1');
-  return signatures.some(({ at, text }) => start.startsWith(text, at));
+  const start = Buffer.from(file.buffer, file.byteOffset, Math.min(file.length, longestSignature)).toString('hex');
+  return signatures.some((signature) => signature.test(start));
 };
 
-/** @throws Problem 422 for anything but a JPEG, PNG or WebP of at most `limit` pixels. */
+/** @throws Problem 422 for anything but a picture of an accepted type with at most `limit` pixels. */
 export async function readHeader(file: Uint8Array, limit: number): Promise<Header> {
   if (!isPicture(file)) throw notAnImage();
   const { width, height } = await (await open(file, false)).metadata().catch((cause) => {
     throw notAnImage(cause);
   });
   if (width * height > limit) {
-    throw new Problem(
-      422,
-      'too-many-pixels',
-      `This picture is too large: ${width} x ${height} pixels. Please use one of at most ${limit / 1e6} megapixels.`,
-      { width, height, limit },
-    );
+    throw new Problem('too-many-pixels', { width, height, limit, megapixels: limit / 1e6 });
   }
   return { width, height };
 }
@@ -88,8 +82,6 @@ export async function decode(file: Uint8Array, limit: number): Promise<Picture> 
     if (info.channels !== 3) throw new Error(`Expected 3 channels, got ${info.channels}.`);
     return { width: info.width, height: info.height, pixels: data };
   } catch (cause) {
-    throw new Problem(422, 'damaged', 'This picture is damaged and cannot be opened. Please use another one.', {
-      cause,
-    });
+    throw new Problem('damaged', {}, { cause });
   }
 }

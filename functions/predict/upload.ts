@@ -4,8 +4,7 @@ import { Problem } from '#shared/problem.ts';
 /** What a form adds to its file: boundaries, names, a few other fields. */
 const formBytes = 64 * 1024;
 
-const tooLarge = (limit: number) =>
-  new Problem(413, 'too-large', `This picture's file is too large: at most ${limit / 1e6} MB, please.`, { limit });
+const tooLarge = (limit: number) => new Problem('too-large', { limit, megabytes: limit / 1e6 });
 
 /** Bytes that `request` says it brings, or the most that will be read of it. */
 export function expectedBytes(request: Request, limit: number): number {
@@ -26,13 +25,7 @@ export async function readPicture(request: Request, limit: number): Promise<Uint
   const body = await readBody(request, most, limit);
   const picture = form ? await imageField(body, type) : body;
   if (picture.length > limit) throw tooLarge(limit);
-  if (picture.length === 0) {
-    throw new Problem(
-      422,
-      'empty',
-      'There is no picture in this request. Send one as the body or as the field "image".',
-    );
-  }
+  if (picture.length === 0) throw new Problem('empty');
   return picture;
 }
 
@@ -52,13 +45,11 @@ async function imageField(body: Uint8Array<ArrayBuffer>, type: string): Promise<
   try {
     form = await new Response(body, { headers: { 'Content-Type': type } }).formData();
   } catch (cause) {
-    throw new Problem(400, 'malformed-form', 'Expected a complete multipart/form-data body, and got a broken one.', {
-      cause,
-    });
+    throw new Problem('malformed-form', {}, { cause });
   }
   const image = form.get('image');
   if (image === null || typeof image === 'string') {
-    throw new Problem(400, 'no-image-field', 'Expected a form with a file in the field "image".');
+    throw new Problem('no-image-field');
   }
   return new Uint8Array(await image.arrayBuffer());
 }

@@ -63,6 +63,23 @@ export function parseObjectEvents(text: string): ObjectEvent[] {
   });
 }
 
+/** The event of an object as S3 would send it, for {@link parseObjectEvents}. */
+export const createdEvent = (object: { bucket: string; key: string; etag: string; bytes: number }) => ({
+  Records: [
+    {
+      eventVersion: '2.1',
+      eventSource: 'ai-teacher:maintain',
+      eventName: 'ObjectCreated:Post',
+      s3: {
+        bucket: { name: object.bucket },
+        object: { key: encodeKey(object.key), size: object.bytes, eTag: object.etag },
+      },
+    },
+  ],
+});
+
+const encodeKey = (key: string): string => encodeURIComponent(key).replaceAll('%2F', '/').replaceAll('%20', '+');
+
 /** S3 form-encodes keys in events: a space comes as a plus sign, a plus sign as %2B. */
 function decodeKey(key: string): string {
   try {

@@ -15,7 +15,7 @@ export const health = (db: Database) => async (context: Context) => {
     await Promise.race([db.execute('select 1'), late]);
     return context.json({ status: 'ok' });
   } catch (cause) {
-    throw new Problem(503, 'no-database', 'Postgres is out of reach.', { cause, headers: { 'Retry-After': '5' } });
+    throw new Problem('no-database', {}, { cause, headers: { 'Retry-After': '5' } });
   } finally {
     clearTimeout(timer);
   }

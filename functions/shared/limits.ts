@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { clientNetwork } from './address.ts';
+import type { Code } from './codes.ts';
 import type { Queries } from './database.ts';
 import { Problem } from './problem.ts';
 import { rateLimits } from './schema.ts';
@@ -11,8 +12,8 @@ export interface Limit {
   name: string;
   most: number;
   seconds: number;
-  /** For programs, and the page's sentence. */
-  code?: string;
+  /** The code of the refusal. */
+  code?: Code;
 }
 
 /** Somebody who does something `by` times, of which there may be `most`. */
@@ -69,6 +70,5 @@ export async function count(
   const refused = counted.filter((one) => one.count > all.find(({ name }) => name === one.name)!.most);
   if (refused.length === 0) return;
   const wait = Math.max(1, ...refused.map(({ left }) => left));
-  const message = `Too many tries from here. Please wait ${wait} seconds.`;
-  throw new Problem(429, code, message, { seconds: wait, headers: { 'Retry-After': String(wait) } });
+  throw new Problem(code, { seconds: wait }, { headers: { 'Retry-After': String(wait) } });
 }

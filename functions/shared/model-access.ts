@@ -22,8 +22,7 @@ export interface AccessibleModel {
 }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const noModel = () =>
-  new Problem(404, 'no-such-model', 'There is no such model, or this key is not the one of its project.');
+const noModel = () => new Problem('no-such-model');
 
 /**
  * The published model `modelId`, if the request may use it: with the key of its project, or by a signed link to just this path,
@@ -37,10 +36,7 @@ export async function openModel(access: ModelAccess, context: Context, modelId: 
   // A cookie says nothing here: other hosts would get it too.
   const [expires, signature] = [req.query('expires'), req.query('signature')];
   const key = bearerKey(req.header('Authorization'));
-  if (key === null && !signature) {
-    const detail = 'Send the key of the project as "Authorization: Bearer KEY", or use a link from its page.';
-    throw new Problem(401, 'no-key', detail, asksForKey);
-  }
+  if (key === null && !signature) throw new Problem('no-key', {}, asksForKey);
   const found = uuid.test(modelId) ? await findModel(db, modelId) : undefined;
   const opened =
     found &&
@@ -49,8 +45,7 @@ export async function openModel(access: ModelAccess, context: Context, modelId: 
   if (!opened) {
     await countFailure(access, context);
     if (key !== null) throw noModel();
-    const detail = 'This link has ended or is not complete. Get a new one from the page of the project.';
-    throw new Problem(401, 'link-expired', detail, asksForKey);
+    throw new Problem('link-expired', {}, asksForKey);
   }
   const { keyHash: _, usedToday, deleted, ...model } = found;
   if (deleted) throw noModel();

@@ -2,6 +2,7 @@
 import type { Context, ErrorHandler, NotFoundHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { type Code, messageOf, type Params, statusOfCode } from './codes.ts';
 import type { Log } from './log.ts';
 
 export const titles = {
@@ -19,26 +20,24 @@ export const titles = {
   503: 'Not available',
 } as const;
 
-/** A request that cannot be answered; `detail` says what was expected and what to do. */
+interface ProblemOptions {
+  headers?: Record<string, string>;
+  cause?: unknown;
+  /** In place of the code's own, where one code stands for many. */
+  status?: number;
+}
+
+/** A request that cannot be answered. Its status and its sentence are those of `code` in codes.json. */
 export class Problem extends Error {
   readonly status: ContentfulStatusCode;
   /** For programs: stays the same when the sentence changes. */
-  readonly code: string;
+  readonly code: Code;
   readonly headers: Record<string, string>;
-  readonly params: Record<string, unknown>;
+  readonly params: Params;
 
-  constructor(
-    status: ContentfulStatusCode,
-    code: string,
-    detail: string,
-    {
-      headers = {},
-      cause,
-      ...params
-    }: { headers?: Record<string, string>; cause?: unknown; [param: string]: unknown } = {},
-  ) {
-    super(detail, { cause });
-    this.status = status;
+  constructor(code: Code, params: Params = {}, { headers = {}, cause, status }: ProblemOptions = {}) {
+    super(messageOf(code, params), { cause });
+    this.status = (status ?? statusOfCode(code)) as ContentfulStatusCode;
     this.code = code;
     this.headers = headers;
     this.params = params;
@@ -75,23 +74,16 @@ export const onError =
   (error, context) => {
     if (error instanceof Problem) return answerProblem(context, error);
     if (error instanceof HTTPException) {
-      const code = error.status === 400 ? 'malformed' : 'refused';
-      const sentence = `${error.message || 'The request was refused'}.`;
-      return answerProblem(context, new Problem(error.status, code, sentence));
+      const { status, message: problem } = error;
+      if (status === 400) return answerProblem(context, new Problem('malformed', { where: 'The request', problem }));
+      return answerProblem(context, new Problem('refused', { problem }, { status }));
     }
     log.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed');
     if (isOutOfReach(error)) {
-      const sentence = 'This cannot be reached at the moment. Please try again in a few seconds.';
-      return answerProblem(context, new Problem(503, 'out-of-reach', sentence, { headers: { 'Retry-After': '5' } }));
+      return answerProblem(context, new Problem('out-of-reach', {}, { headers: { 'Retry-After': '5' } }));
     }
-    return answerProblem(
-      context,
-      new Problem(500, 'internal', 'Something went wrong here. Please try again in a moment.'),
-    );
+    return answerProblem(context, new Problem('internal'));
   };
 
 export const onNotFound: NotFoundHandler = (context) =>
-  answerProblem(
-    context,
-    new Problem(404, 'no-such-path', `There is nothing at ${context.req.method} ${context.req.path}.`),
-  );
+  answerProblem(context, new Problem('no-such-path', { method: context.req.method, path: context.req.path }));

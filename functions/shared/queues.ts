@@ -1,6 +1,7 @@
-/** The two queues and what goes through them. Only what is sent is here; the trainer's consume.ts takes. */
+/** The two queues and the messages on them. This module sends; trainer/consume.ts receives. */
 import type { SQSClient } from '@aws-sdk/client-sqs';
 import { z } from 'zod';
+import { createdEvent } from './events.ts';
 import type { SettingsOf } from './settings.ts';
 
 /** Asks the trainer to look at a project; with `runId`, at the run that a learner asked for. */
@@ -21,10 +22,10 @@ export function parseTrainingMessage(body: string): TrainingMessage {
 }
 
 export interface Queues {
-  /** @param delaySeconds whole ones are sent, rounded up; SQS takes at most 900. */
+  /** Only change-project.ts calls it. @param delaySeconds whole seconds, at most 900. */
   sendTraining: (message: TrainingMessage, delaySeconds?: number) => Promise<void>;
-  /** An event on the `uploads` queue as S3 would have sent it, for an object whose own event never came. */
-  sendUpload: (event: { bucket: string; key: string; etag: string; bytes: number }) => Promise<void>;
+  /** Sends the event that S3 would have sent for an object, whose own event never came. */
+  sendUpload: (object: { bucket: string; key: string; etag: string; bytes: number }) => Promise<void>;
   client: () => Promise<SQSClient>;
   close: () => Promise<void>;
 }
@@ -41,27 +42,14 @@ export function createQueues(settings: QueueSettings): Queues {
     }));
     return loaded;
   };
-  const send = async (QueueUrl: string, body: unknown, delaySeconds?: number) => {
+  const send = async (QueueUrl: string, body: unknown, DelaySeconds?: number) => {
     const { sdk, sqs } = await load();
-    const DelaySeconds = delaySeconds === undefined ? undefined : Math.min(900, Math.ceil(delaySeconds));
     await sqs.send(new sdk.SendMessageCommand({ QueueUrl, MessageBody: JSON.stringify(body), DelaySeconds }));
   };
   return {
     sendTraining: (message, delaySeconds) => send(settings.TRAINING_QUEUE_URL, message, delaySeconds),
-    sendUpload: ({ bucket, key, etag, bytes }) =>
-      send(settings.UPLOADS_QUEUE_URL, {
-        Records: [
-          {
-            eventVersion: '2.1',
-            eventSource: 'ai-teacher:maintain',
-            eventName: 'ObjectCreated:Post',
-            s3: { bucket: { name: bucket }, object: { key: encodeKey(key), size: bytes, eTag: etag } },
-          },
-        ],
-      }),
+    sendUpload: (object) => send(settings.UPLOADS_QUEUE_URL, createdEvent(object)),
     client: async () => (await load()).sqs,
     close: async () => (await loaded)?.sqs.destroy(),
   };
 }
-
-const encodeKey = (key: string): string => encodeURIComponent(key).replaceAll('%2F', '/').replaceAll('%20', '+');

@@ -1,6 +1,7 @@
 /** The tables. Times are Postgres's own: its clock decides every lease and every due date. */
 import { sql } from 'drizzle-orm';
 import {
+  type AnyPgColumn,
   bigint,
   boolean,
   customType,
@@ -40,13 +41,15 @@ export const projects = pgTable(
     keyHash: bytea('key_hash').notNull().unique(),
     sessionId: uuid('session_id').references(() => sessions.id, { onDelete: 'set null' }),
     revision: integer('revision').notNull().default(0),
-    /** When the project may train by itself; null while nothing changed since the last run took a revision. */
+    // The next four are a Schedule (schedule.ts), which only change-project.ts writes.
     trainDueAt: time('train_due_at'),
-    /** The first change that no run has taken up yet: a project that never settles trains after DIRTY_SECONDS all the same. */
     dirtySince: time('dirty_since'),
-    /** When a worker last took a run of it: learners take turns (trainer/turns.ts). */
+    messageAt: time('message_at'),
+    slotsFreeAt: time('slots_free_at'),
+    /** When a worker last took a run of the project: learners take turns (trainer/turns.ts). */
     servedAt: time('served_at'),
-    currentModelId: uuid('current_model_id'),
+    /** The reference keeps the current model from being pruned. */
+    currentModelId: uuid('current_model_id').references((): AnyPgColumn => models.id),
     createdAt: time('created_at').notNull().default(now),
     usedAt: time('used_at').notNull().default(now),
     /** Set at once when a learner deletes the project; maintain erases what it kept, the row last. */
@@ -54,6 +57,7 @@ export const projects = pgTable(
   },
   (table) => [
     index('projects_session').on(table.sessionId),
+    index('projects_current_model').on(table.currentModelId),
     index('projects_due').on(table.trainDueAt).where(sql`${table.trainDueAt} is not null`),
   ],
 );
@@ -103,6 +107,7 @@ export const images = pgTable(
     index('images_project').on(table.projectId, table.createdAt, table.id),
     index('images_class').on(table.classId, table.state),
     index('images_pending').on(table.linkedAt).where(sql`${table.state} = 'pending'`),
+    index('images_project_pending').on(table.projectId).where(sql`${table.state} = 'pending'`),
   ],
 );
 
@@ -130,7 +135,7 @@ export const runs = pgTable(
       .references(() => projects.id, { onDelete: 'cascade' }),
     /** That it trains; a queued run takes the newest when it starts. */
     revision: integer('revision').notNull(),
-    /** Made by itself after a change: one for each revision. Otherwise a learner asked for it. */
+    /** The system made it after a change: one for each revision and stage. Otherwise a learner asked for it. */
     automatic: boolean('automatic').notNull(),
     stage: text('stage').$type<Stage>().notNull(),
     backbone: text('backbone').notNull(),
@@ -140,7 +145,7 @@ export const runs = pgTable(
     /** The lease's fence: raised by each worker that takes the run, carried by its every write. */
     attempt: integer('attempt').notNull().default(0),
     leaseExpiresAt: time('lease_expires_at'),
-    /** Real failures; three make the run `failed`. A worker that was killed does not count. */
+    /** Real failures, after some of which the run is `failed` (trainer/lease.ts). A worker that was killed does not count. */
     failures: integer('failures').notNull().default(0),
     error: jsonb('error').$type<Detail>(),
     report: jsonb('report').$type<Report>(),
@@ -150,10 +155,10 @@ export const runs = pgTable(
   },
   (table) => [
     index('runs_project').on(table.projectId, table.createdAt),
-    uniqueIndex('runs_automatic').on(table.projectId, table.revision).where(sql`${table.automatic}`),
+    uniqueIndex('runs_automatic').on(table.projectId, table.revision, table.stage).where(sql`${table.automatic}`),
     index('runs_queued').on(table.projectId).where(sql`${table.state} = 'queued'`),
-    // One lease for each project, by the database's own rule.
-    uniqueIndex('runs_running').on(table.projectId).where(sql`${table.state} = 'running'`),
+    // The database itself allows one lease for each project and stage.
+    uniqueIndex('runs_running').on(table.projectId, table.stage).where(sql`${table.state} = 'running'`),
   ],
 );
 

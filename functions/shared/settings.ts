@@ -4,6 +4,7 @@
  */
 
 import { bundledBackbones, parseBackbones } from './backbones.ts';
+import images from './images.json' with { type: 'json' };
 
 interface Variable<T> {
   meaning: string;
@@ -94,8 +95,8 @@ export const variables = {
   LINK_SECONDS: variable('validity of links to models and thumbnails', number(10, 604_800), { default: '3600' }),
   PROJECT_DAYS: variable('days without use after which a project is erased', number(1, 3650), { default: '180' }),
 
-  IMAGE_BYTES: variable('largest image on the wire', number(1, 100_000_000), { default: '15000000' }),
-  IMAGE_PIXELS: variable('largest image, decoded', number(1, 100_000_000), { default: '25000000' }),
+  IMAGE_BYTES: variable('largest image on the wire', number(1, 100_000_000), { default: String(images.bytes) }),
+  IMAGE_PIXELS: variable('largest image, decoded', number(1, 100_000_000), { default: String(images.pixels) }),
   CLASSES_PER_PROJECT: variable('classes of one project', number(2, 1000), { default: '100' }),
   IMAGES_PER_PROJECT: variable('images of one project', number(4, 1_000_000), { default: '20000' }),
   BYTES_PER_PROJECT: variable('bytes of all images of one project', number(1_000_000, 1e15), {

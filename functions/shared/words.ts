@@ -7,11 +7,15 @@
  * - **image**: one uploaded picture, `pending` until its upload event came, then `ready` or `rejected`.
  * - **revision**: a number that goes up with each change of a project's set of ready images or classes.
  * - **run**: one attempt to make a model from one revision.
+ * - **stage**: what a run does: `head` fits a classifier on frozen embeddings, `fine-tune` trains the network itself.
  * - **model**: the result of a run: immutable, with artifacts and a report.
  * - **artifact**: one file of a model, kept in Postgres.
  * - **backbone**, **embedding**, **head**: the pretrained network, its feature vector of one image, the trained classifier on top.
  * - **lease**: the right of one worker to a run, with an attempt number that every write carries.
  */
+
+import stageFacts from './stages.json' with { type: 'json' };
+import thresholds from './thresholds.json' with { type: 'json' };
 
 export const imageStates = ['pending', 'ready', 'rejected'] as const;
 export type ImageState = (typeof imageStates)[number];
@@ -19,9 +23,9 @@ export type ImageState = (typeof imageStates)[number];
 export const runStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded'] as const;
 export type RunState = (typeof runStates)[number];
 
-/** What a run can be asked to do: a classifier on frozen embeddings, or the network itself, where that makes it better. */
-export const stages = ['head', 'fine-tune'] as const;
-export type Stage = (typeof stages)[number];
+/** What a run can be asked to do. */
+export type Stage = keyof typeof stageFacts;
+export const stages = Object.keys(stageFacts) as [Stage, ...Stage[]];
 
 export const projectStatuses = ['collecting', 'training', 'waiting', 'failed', 'ready'] as const;
 export type ProjectStatus = (typeof projectStatuses)[number];
@@ -131,6 +135,5 @@ export interface Report {
   [more: string]: unknown;
 }
 
-/** The least that a model can be made of: two classes with two ready images each. */
-export const leastClasses = 2;
-export const leastImages = 2;
+/** The least that a model can be made of: so many classes with so many ready images each. */
+export const { leastClasses, leastImages } = thresholds;

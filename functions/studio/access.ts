@@ -64,9 +64,7 @@ export const requireProject =
     const token = tokenOf(studio, context);
     const access = key ? await byKey(db, projectId, key) : token ? await bySession(db, projectId, token) : 'nobody';
     if (access === 'nobody') {
-      throw new Problem(401, 'no-key', 'Send the project’s key as "Authorization: Bearer KEY", or use the page.', {
-        headers: { 'WWW-Authenticate': 'Bearer' },
-      });
+      throw new Problem('no-key', {}, { headers: { 'WWW-Authenticate': 'Bearer' } });
     }
     if (access === 'another') {
       if (key) await countFailure(studio, context);
@@ -113,7 +111,7 @@ export const refuseForeignOrigins =
     const crossSite = ['cross-site', 'same-site'].includes(context.req.header('Sec-Fetch-Site') ?? '');
     const keyed = bearerKey(context.req.header('Authorization')) !== null;
     if (!['GET', 'HEAD'].includes(method) && !keyed && (foreign || crossSite)) {
-      throw new Problem(403, 'foreign-origin', 'Another site may not do this in your name. Open the page itself.');
+      throw new Problem('foreign-origin');
     }
     await next();
   };

@@ -1,11 +1,11 @@
 /** What every resource's routes are made with: dependencies, the app's type, and how answers are described. */
 import { OpenAPIHono, type z } from '@hono/zod-openapi';
 import type { Bucket } from '#shared/bucket.ts';
+import { changeProject, type ProjectChange } from '#shared/change-project.ts';
 import type { Database } from '#shared/database.ts';
 import type { Log } from '#shared/log.ts';
 import { Problem, titles } from '#shared/problem.ts';
 import type { Queues } from '#shared/queues.ts';
-import { announceRevision } from '#shared/revisions.ts';
 import type { Settings } from '#shared/settings.ts';
 import { problem } from './schemas.ts';
 
@@ -31,7 +31,7 @@ export function asId(value: string, what: string): string {
   return value.toLowerCase();
 }
 
-export const notThere = (what: string): Problem => new Problem(404, 'not-found', `There is no such ${what} here.`);
+export const notThere = (what: string): Problem => new Problem('not-found', { what });
 
 /** An app whose refusals of malformed requests name the first thing that was wrong. */
 export const createRoutes = () =>
@@ -40,10 +40,10 @@ export const createRoutes = () =>
       if (result.success) return;
       const [issue] = result.error.issues;
       const where = issue?.path.join('.') || result.target;
-      const message = `Expected another ${where}: ${issue?.message ?? 'see the description'}.`;
-      // Of the right form, but too long, too many or with what does not belong there.
+      // These have the right form but are too long, too many, or contain what does not belong there.
       const outOfLimits = ['custom', 'too_big', 'too_small'].includes(issue?.code ?? '');
-      throw new Problem(outOfLimits ? 422 : 400, outOfLimits ? 'out-of-limits' : 'malformed', message);
+      const problem = issue?.message ?? 'see the description';
+      throw new Problem(outOfLimits ? 'out-of-limits' : 'malformed', { where, problem });
     },
   });
 
@@ -86,11 +86,22 @@ export async function afterCommit({ log }: Studio, work: Promise<unknown>, left:
   clearTimeout(timer);
 }
 
-/** Tells the trainer of a revision that is committed. */
-export const announce = (studio: Studio, projectId: string): Promise<void> =>
-  afterCommit(
-    studio,
-    announceRevision(studio.queues, projectId, studio.settings.SETTLE_SECONDS),
-    'a training message to send',
-    { project: projectId },
-  );
+/**
+ * Changes the project of a request (change-project.ts). A message that cannot be sent now is left to maintain.
+ *
+ * @throws Problem 404 when the project was deleted meanwhile.
+ */
+export async function changeOwnProject<T extends NonNullable<unknown>>(
+  studio: Studio,
+  projectId: string,
+  work: (change: ProjectChange) => Promise<T>,
+): Promise<T> {
+  const sendTraining: Queues['sendTraining'] = (message, delaySeconds) => {
+    const sent = studio.queues.sendTraining(message, delaySeconds);
+    return afterCommit(studio, sent, 'a training message to send', { project: projectId });
+  };
+  const { db, settings } = studio;
+  const result = await changeProject({ db, queues: { sendTraining }, settings }, projectId, work);
+  if (result === null) throw notThere('project');
+  return result;
+}

@@ -36,14 +36,15 @@ export function createStudio(studio: Studio, page: string) {
     bodyLimit({
       maxSize: mostBytes,
       onError: () => {
-        throw new Problem(413, 'too-large', `A request may have ${mostBytes} bytes. Send fewer files at a time.`);
+        throw new Problem('request-too-large', { limit: mostBytes });
       },
     }),
   );
   app.use('/api/*', async ({ req }, next) => {
     const type = req.header('Content-Type') ?? 'application/json';
     if (!/^application\/([\w.-]+\+)?json\b/i.test(type) && req.header('Content-Length') !== '0') {
-      throw new Problem(400, 'malformed', `Expected JSON with "Content-Type: application/json", not ${type}.`);
+      const problem = `expected JSON with "Content-Type: application/json", got ${type}`;
+      throw new Problem('malformed', { where: 'The request', problem });
     }
     await next();
   });

@@ -2,14 +2,13 @@ import { createRoute } from '@hono/zod-openapi';
 import { and, count, eq, max, ne } from 'drizzle-orm';
 import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
-import { raiseRevision } from '#shared/revisions.ts';
-import { classes, images, projects } from '#shared/schema.ts';
-import { announce, asId, body, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { classes, images } from '#shared/schema.ts';
+import { asId, body, changeOwnProject, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
 import { deleteObjects } from './objects.ts';
 import { classParams, projectClass, projectParams, renaming } from './schemas.ts';
 
 export function classRoutes(studio: Studio) {
-  const { db, settings } = studio;
+  const { settings } = studio;
   return createRoutes()
     .openapi(
       createRoute({
@@ -22,19 +21,13 @@ export function classRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const { name } = context.req.valid('json');
-        const added = await db.transaction(async (transaction) => {
-          await lock(transaction, projectId);
+        const added = await changeOwnProject(studio, projectId, async ({ transaction }) => {
           const [now] = await transaction
             .select({ count: count(), last: max(classes.position) })
             .from(classes)
             .where(eq(classes.projectId, projectId));
-          if (now!.count >= settings.CLASSES_PER_PROJECT) {
-            throw new Problem(
-              422,
-              'too-many-classes',
-              `A project has at most ${settings.CLASSES_PER_PROJECT} classes.`,
-            );
-          }
+          const limit = settings.CLASSES_PER_PROJECT;
+          if (now!.count >= limit) throw new Problem('too-many-classes', { limit });
           await refuseTaken(transaction, projectId, name);
           const position = (now!.last ?? -1) + 1;
           const [made] = await transaction.insert(classes).values({ projectId, name, position }).returning();
@@ -55,15 +48,15 @@ export function classRoutes(studio: Studio) {
         const { projectId } = context.var;
         const classId = asId(context.req.valid('param').classId, 'class');
         const { name } = context.req.valid('json');
-        const raised = await db.transaction(async (transaction) => {
-          await lock(transaction, projectId);
+        await changeOwnProject(studio, projectId, async ({ transaction, raiseRevision }) => {
           const before = await findClass(transaction, projectId, classId);
-          if (before.name === name) return false;
+          if (before.name === name) return before;
           await refuseTaken(transaction, projectId, name, classId);
           await transaction.update(classes).set({ name }).where(eq(classes.id, classId));
-          return await raiseIfLearned(transaction, projectId, before.ready);
+          // A class without ready images is not part of any model.
+          if (before.ready > 0) raiseRevision();
+          return before;
         });
-        if (raised) await announce(studio, projectId);
         return context.json({ id: classId, name }, 200);
       },
     )
@@ -78,27 +71,18 @@ export function classRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const classId = asId(context.req.valid('param').classId, 'class');
-        const { gone, raised } = await db.transaction(async (transaction) => {
-          await lock(transaction, projectId);
+        const gone = await changeOwnProject(studio, projectId, async ({ transaction, raiseRevision, settle }) => {
           const { ready } = await findClass(transaction, projectId, classId);
-          const own = await transaction.delete(images).where(eq(images.classId, classId)).returning();
+          const removed = await transaction.delete(images).where(eq(images.classId, classId)).returning();
           await transaction.delete(classes).where(eq(classes.id, classId));
-          return { gone: own, raised: await raiseIfLearned(transaction, projectId, ready) };
+          if (ready > 0) raiseRevision();
+          else settle();
+          return removed;
         });
-        await Promise.all([raised && announce(studio, projectId), deleteObjects(studio, gone)]);
+        await deleteObjects(studio, gone);
         return context.body(null, 204);
       },
     );
-
-  /** What is empty is not part of any model: nothing has to be learned anew. */
-  async function raiseIfLearned(transaction: Queries, projectId: string, ready: number): Promise<boolean> {
-    return ready > 0 && (await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS));
-  }
-}
-
-/** Changes of a project's classes go one after the other. */
-async function lock(transaction: Queries, projectId: string): Promise<void> {
-  await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
 }
 
 /** @throws Problem 404 */
@@ -113,10 +97,11 @@ export async function findClass(queries: Queries, projectId: string, classId: st
   return found;
 }
 
+/** @throws Problem 409 when another class than `except` has this name. */
 async function refuseTaken(queries: Queries, projectId: string, name: string, except?: string): Promise<void> {
   const [taken] = await queries
     .select({ id: classes.id })
     .from(classes)
     .where(and(eq(classes.projectId, projectId), eq(classes.name, name), except ? ne(classes.id, except) : undefined));
-  if (taken) throw new Problem(409, 'class-exists', `There is a class ${name} already. Choose another name.`, { name });
+  if (taken) throw new Problem('class-exists', { name });
 }

@@ -3,9 +3,19 @@ import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import type { Queries } from '#shared/database.ts';
 import { thumbnailKey } from '#shared/keys.ts';
 import { Problem } from '#shared/problem.ts';
-import { raiseRevision } from '#shared/revisions.ts';
-import { images, projects } from '#shared/schema.ts';
-import { announce, asId, body, changing, createRoutes, json, notThere, reading, refusals, type Studio } from './api.ts';
+import { images } from '#shared/schema.ts';
+import {
+  asId,
+  body,
+  changeOwnProject,
+  changing,
+  createRoutes,
+  json,
+  notThere,
+  reading,
+  refusals,
+  type Studio,
+} from './api.ts';
 import { findClass } from './classes.ts';
 import { deleteObjects } from './objects.ts';
 import { image, imageParams, imageQuery, moving, projectParams } from './schemas.ts';
@@ -31,7 +41,7 @@ export function imageRoutes(studio: Studio) {
         const { class: classId, state, ids, cursor } = context.req.valid('query');
         const after = cursor ? parseCursor(cursor) : null;
         const found = await db
-          .select({ image: images, microseconds })
+          .select({ image: images, createdAt })
           .from(images)
           .where(
             and(
@@ -45,7 +55,7 @@ export function imageRoutes(studio: Studio) {
                   )
                 : undefined,
               after
-                ? sql`(${images.createdAt}, ${images.id}) > (${momentOf(after.microseconds)}, ${after.id}::uuid)`
+                ? sql`(${images.createdAt}, ${images.id}) > (${after.createdAt}::timestamptz, ${after.id}::uuid)`
                 : undefined,
             ),
           )
@@ -53,7 +63,7 @@ export function imageRoutes(studio: Studio) {
           .limit(pageSize + 1);
         const page = found.slice(0, pageSize);
         const last = found.length > pageSize ? page.at(-1)! : null;
-        const next = last && makeCursor({ microseconds: last.microseconds, id: last.image.id });
+        const next = last && makeCursor({ createdAt: last.createdAt, id: last.image.id });
         return context.json({ images: await Promise.all(page.map(({ image: one }) => view(one))), next }, 200);
       },
     )
@@ -69,17 +79,13 @@ export function imageRoutes(studio: Studio) {
         const { projectId } = context.var;
         const imageId = asId(context.req.valid('param').imageId, 'image');
         const classId = asId(context.req.valid('json').classId, 'class');
-        const { moved, raised } = await db.transaction(async (transaction) => {
+        const moved = await changeOwnProject(studio, projectId, async ({ transaction, raiseRevision }) => {
           const before = await findImage(transaction, projectId, imageId);
           await findClass(transaction, projectId, classId);
           const [after] = await transaction.update(images).set({ classId }).where(eq(images.id, imageId)).returning();
-          const changed = before.classId !== classId && before.state === 'ready';
-          return {
-            moved: after!,
-            raised: changed && (await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS)),
-          };
+          if (before.classId !== classId && before.state === 'ready') raiseRevision();
+          return after!;
         });
-        if (raised) await announce(studio, projectId);
         return context.json(await view(moved), 200);
       },
     )
@@ -94,16 +100,14 @@ export function imageRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const imageId = asId(context.req.valid('param').imageId, 'image');
-        const { gone, raised } = await db.transaction(async (transaction) => {
+        const gone = await changeOwnProject(studio, projectId, async ({ transaction, raiseRevision, settle }) => {
           const before = await findImage(transaction, projectId, imageId);
           await transaction.delete(images).where(eq(images.id, imageId));
-          const changed = before.state === 'ready';
-          return {
-            gone: before,
-            raised: changed && (await raiseRevision(transaction, projectId, settings.SETTLE_SECONDS)),
-          };
+          if (before.state === 'ready') raiseRevision();
+          else settle();
+          return before;
         });
-        await Promise.all([raised && announce(studio, projectId), deleteObjects(studio, [gone])]);
+        await deleteObjects(studio, [gone]);
         return context.body(null, 204);
       },
     );
@@ -115,28 +119,27 @@ export function imageRoutes(studio: Studio) {
   }
 }
 
-/** Where a page ends. Microseconds since 1970: JavaScript's dates would round an image's time to milliseconds. */
+/** Where a page ends, as Postgres writes the time: JavaScript's dates would round it to milliseconds. */
 interface Cursor {
-  microseconds: string;
+  createdAt: string;
   id: string;
 }
 
-const microseconds = sql<string>`(extract(epoch from ${images.createdAt}) * 1000000)::bigint::text`;
-const momentOf = (since: string) => sql`'epoch'::timestamptz + ${since}::float8 * interval '1 microsecond'`;
+const createdAt = sql<string>`${images.createdAt}::text`;
+const cursorForm = z.object({ createdAt: z.iso.datetime({ offset: true }), id: z.uuid() });
 
-const makeCursor = ({ microseconds: at, id }: Cursor): string => Buffer.from(`${at} ${id}`).toString('base64url');
+const makeCursor = (cursor: Cursor): string => Buffer.from(JSON.stringify(cursor)).toString('base64url');
 
 function parseCursor(cursor: string): Cursor {
-  const match = /^(\d{1,16}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(
-    Buffer.from(cursor, 'base64url').toString(),
-  );
-  if (!match) throw new Problem(400, 'malformed', 'Expected as cursor the `next` of the page before.');
-  return { microseconds: match[1]!, id: match[2]! };
+  try {
+    return cursorForm.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
+  } catch (cause) {
+    throw new Problem('malformed', { where: 'cursor', problem: 'expected the `next` of the page before' }, { cause });
+  }
 }
 
-/** Locked after its project, in the order of every other change. @throws Problem 404 */
+/** @throws Problem 404 */
 async function findImage(transaction: Queries, projectId: string, imageId: string) {
-  await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
   const own = and(eq(images.id, imageId), eq(images.projectId, projectId));
   const [found] = await transaction.select().from(images).where(own).for('update');
   if (!found) throw notThere('image');

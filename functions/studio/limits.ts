@@ -1,6 +1,7 @@
 /** What one project, one learner and one address may ask of the trainer and of the studio. */
 import { eq } from 'drizzle-orm';
 import type { Context } from 'hono';
+import type { Code } from '#shared/codes.ts';
 import { addressOf, count, countAddress } from '#shared/limits.ts';
 import { projects } from '#shared/schema.ts';
 import type { Studio } from './api.ts';
@@ -48,7 +49,7 @@ async function countForLearner(
   studio: Studio,
   context: Context,
   projectId: string,
-  code: string,
+  code: Code,
   what: { name: string; most: number; by: number }[],
 ): Promise<void> {
   const { db } = studio;

@@ -1,12 +1,21 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { and, eq, isNotNull } from 'drizzle-orm';
 import { models, projects } from '#shared/schema.ts';
-import { asId, changing, createRoutes, json, notThere, reading, refusals, type Studio } from './api.ts';
+import {
+  asId,
+  changeOwnProject,
+  changing,
+  createRoutes,
+  json,
+  notThere,
+  reading,
+  refusals,
+  type Studio,
+} from './api.ts';
 import { readModels, readProject } from './project-view.ts';
 import { model, modelParams, project, projectParams } from './schemas.ts';
 
 export function modelRoutes(studio: Studio) {
-  const { db } = studio;
   return createRoutes()
     .openapi(
       createRoute({
@@ -29,10 +38,14 @@ export function modelRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const modelId = asId(context.req.valid('param').modelId, 'model');
-        const own = and(eq(models.id, modelId), eq(models.projectId, projectId), isNotNull(models.publishedAt));
-        const [found] = await db.select({ id: models.id }).from(models).where(own);
-        if (!found) throw notThere('model');
-        await db.update(projects).set({ currentModelId: modelId }).where(eq(projects.id, projectId));
+        await changeOwnProject(studio, projectId, async ({ transaction }) => {
+          const own = and(eq(models.id, modelId), eq(models.projectId, projectId), isNotNull(models.publishedAt));
+          // The lock waits for a pruning that is deleting the model just now.
+          const [found] = await transaction.select({ id: models.id }).from(models).where(own).for('key share');
+          if (!found) throw notThere('model');
+          await transaction.update(projects).set({ currentModelId: modelId }).where(eq(projects.id, projectId));
+          return found;
+        });
         return context.json(await readProject(studio, projectId), 200);
       },
     );

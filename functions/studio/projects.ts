@@ -5,7 +5,7 @@ import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
 import { classes, projects, runs, sessions } from '#shared/schema.ts';
 import { ensureSession, findSession } from './access.ts';
-import { body, changing, createRoutes, json, reading, refusals, type Studio } from './api.ts';
+import { body, changeOwnProject, changing, createRoutes, json, reading, refusals, type Studio } from './api.ts';
 import { countProject } from './limits.ts';
 import { readProject, readProjects } from './project-view.ts';
 import { createdProject, newProject, project, projectParams, renaming } from './schemas.ts';
@@ -37,11 +37,10 @@ export function projectRoutes(studio: Studio) {
       }),
       async (context) => {
         const { name, classes: names = [] } = context.req.valid('json');
-        if (names.length > settings.CLASSES_PER_PROJECT) {
-          throw new Problem(422, 'too-many-classes', `A project has at most ${settings.CLASSES_PER_PROJECT} classes.`);
-        }
-        const twice = names.find((one, index) => names.indexOf(one) !== index);
-        if (twice !== undefined) throw new Problem(422, 'class-exists', `Two classes are called ${twice}.`);
+        const limit = settings.CLASSES_PER_PROJECT;
+        if (names.length > limit) throw new Problem('too-many-classes', { limit });
+        const twice = names.find((className, index) => names.indexOf(className) !== index);
+        if (twice !== undefined) throw new Problem('class-exists', { name: twice }, { status: 422 });
         await countProject(studio, context);
         const sessionId = await ensureSession(studio, context);
         const { key, hash: keyHash } = createKey();
@@ -89,13 +88,11 @@ export function projectRoutes(studio: Studio) {
       }),
       async (context) => {
         const { projectId } = context.var;
-        await db.transaction(async (transaction) => {
-          await transaction
-            .update(projects)
-            .set({ deletedAt: sql`clock_timestamp()`, trainDueAt: null })
-            .where(and(eq(projects.id, projectId), isNull(projects.deletedAt)));
+        await changeOwnProject(studio, projectId, async ({ transaction }) => {
+          const deletedAt = sql`clock_timestamp()`;
+          await transaction.update(projects).set({ deletedAt }).where(eq(projects.id, projectId));
           // The worker of a run finds out at its next write.
-          await transaction
+          return await transaction
             .update(runs)
             .set({ state: 'cancelled', finishedAt: sql`clock_timestamp()` })
             .where(and(eq(runs.projectId, projectId), sql`${runs.state} in ('queued', 'running')`));
@@ -109,9 +106,7 @@ export function projectRoutes(studio: Studio) {
     await transaction.select({ id: sessions.id }).from(sessions).where(eq(sessions.id, sessionId)).for('update');
     const own = and(eq(projects.sessionId, sessionId), isNull(projects.deletedAt));
     const [now] = await transaction.select({ count: count() }).from(projects).where(own);
-    const most = settings.PROJECTS_PER_SESSION;
-    if (now!.count < most) return;
-    const message = `There are ${most} projects in this browser already. Delete one that is no longer needed.`;
-    throw new Problem(422, 'too-many-projects', message, { most });
+    const limit = settings.PROJECTS_PER_SESSION;
+    if (now!.count >= limit) throw new Problem('too-many-projects', { limit });
   }
 }

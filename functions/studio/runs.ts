@@ -1,14 +1,14 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { and, desc, eq, sql } from 'drizzle-orm';
+import type { ProjectChange } from '#shared/change-project.ts';
 import { chosenBackbone } from '#shared/chosen-backbone.ts';
-import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
-import { projects, runs } from '#shared/schema.ts';
+import { runs } from '#shared/schema.ts';
 import { type Stage, stages } from '#shared/words.ts';
 import {
-  afterCommit,
   asId,
   body,
+  changeOwnProject,
   changing,
   createRoutes,
   json,
@@ -22,7 +22,7 @@ import { viewRun } from './project-view.ts';
 import { newRun, projectParams, run, runParams } from './schemas.ts';
 
 export function runRoutes(studio: Studio) {
-  const { db, queues } = studio;
+  const { db } = studio;
   const backbones = studio.settings.BACKBONES;
   return createRoutes()
     .openapi(
@@ -36,12 +36,10 @@ export function runRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const asked = context.req.valid('json');
-        const stage = oneOf<Stage>('stage', stages, asked.stage ?? 'head');
-        const backbone = asked.backbone === undefined ? undefined : oneOf('backbone', backbones, asked.backbone);
+        const stage = requireKnown('stage', stages, asked.stage ?? 'head');
+        const backbone = asked.backbone === undefined ? undefined : requireKnown('backbone', backbones, asked.backbone);
         await countTraining(studio, context, projectId);
-        const queued = await db.transaction((transaction) => queueRun(transaction, projectId, stage, backbone));
-        const message = queues.sendTraining({ projectId, runId: queued.id });
-        await afterCommit(studio, message, 'a queued run’s message to send', { run: queued.id });
+        const queued = await changeOwnProject(studio, projectId, (change) => queueRun(change, stage, backbone));
         return context.json(viewRun(queued), 202);
       },
     )
@@ -89,19 +87,32 @@ export function runRoutes(studio: Studio) {
       },
     );
 
-  /** A run that waits already for just this is the answer to asking again. */
-  async function queueRun(transaction: Queries, projectId: string, stage: Stage, asked: string | undefined) {
-    const own = eq(projects.id, projectId);
-    const [project] = await transaction.select({ revision: projects.revision }).from(projects).where(own).for('update');
-    const of = eq(runs.projectId, projectId);
+  /** Queues a run and announces it; a run that waits already for the same is the answer to asking again. */
+  async function queueRun(change: ProjectChange, stage: Stage, asked: string | undefined) {
+    const { transaction, project, announceRun } = change;
+    const { id: projectId, revision } = project;
     const backbone = asked ?? (await chosenBackbone(transaction, projectId, backbones));
-    const same = and(of, eq(runs.state, 'queued'), eq(runs.stage, stage), eq(runs.backbone, backbone));
-    const [waiting] = await transaction.select().from(runs).where(same).limit(1);
-    if (waiting) return waiting;
-    const revision = project!.revision;
-    const values = { projectId, revision, automatic: false, stage, backbone, state: 'queued' as const };
-    const [made] = await transaction.insert(runs).values(values).returning();
-    return made!;
+    const waiting = { projectId, stage, backbone, state: 'queued' as const };
+    const [same] = await transaction
+      .select()
+      .from(runs)
+      .where(
+        and(
+          eq(runs.projectId, projectId),
+          eq(runs.state, 'queued'),
+          eq(runs.stage, stage),
+          eq(runs.backbone, backbone),
+        ),
+      )
+      .limit(1);
+    const [run] = same
+      ? [same]
+      : await transaction
+          .insert(runs)
+          .values({ ...waiting, revision, automatic: false })
+          .returning();
+    announceRun(run!.id);
+    return run!;
   }
 
   async function find(projectId: string, runId: string) {
@@ -112,8 +123,9 @@ export function runRoutes(studio: Studio) {
   }
 }
 
-function oneOf<T extends string>(what: string, known: readonly T[], asked: string): T {
-  const found = known.find((one) => one === asked);
-  if (!found) throw new Problem(422, `unknown-${what}`, `There is no ${what} ${asked}; there is ${known.join(', ')}.`);
+/** @throws Problem 422 */
+function requireKnown<T extends string>(what: 'stage' | 'backbone', known: readonly T[], name: string): T {
+  const found = known.find((candidate) => candidate === name);
+  if (!found) throw new Problem(`unknown-${what}`, { name, known });
   return found;
 }

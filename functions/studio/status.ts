@@ -1,4 +1,5 @@
 /** A project's status from the facts about it: the first that holds, in the contract's order. */
+import { detailOf } from '#shared/codes.ts';
 import {
   type Detail,
   leastClasses,
@@ -27,8 +28,6 @@ export interface Status {
   statusDetail: Detail | null;
 }
 
-const detail = (code: string, message: string, params: Detail['params'] = {}): Detail => ({ code, params, message });
-
 export function statusOf(facts: Facts): Status {
   const { classes, run } = facts;
   const enough = classes.filter(({ images }) => images.ready >= leastImages);
@@ -37,28 +36,22 @@ export function statusOf(facts: Facts): Status {
   if (facts.running) return { status: 'training', statusDetail: null };
   const pending = classes.reduce((sum, { images }) => sum + images.pending, 0);
   if (pending > 0) {
-    const message = `${pending} pictures are on their way.`;
-    return { status: 'waiting', statusDetail: detail('uploading', message, { count: pending }) };
+    return { status: 'waiting', statusDetail: detailOf('uploading', { count: pending }) };
   }
-  if (facts.queued) return { status: 'waiting', statusDetail: detail('queued', 'Waiting for a free computer.') };
-  if (facts.due) return { status: 'waiting', statusDetail: detail('settling', 'Training starts in a moment.') };
+  if (facts.queued) return { status: 'waiting', statusDetail: detailOf('queued') };
+  if (facts.due) return { status: 'waiting', statusDetail: detailOf('settling') };
   if (run?.state === 'failed' && run.stage === 'head' && run.revision === facts.revision)
     return { status: 'failed', statusDetail: run.error };
-  if (facts.model) return { status: 'ready', statusDetail: few.length > 0 ? leftOut(few) : null };
+  if (facts.model)
+    return {
+      status: 'ready',
+      statusDetail: few.length > 0 ? detailOf('left-out', { least: leastImages, classes: few }) : null,
+    };
   // Nothing is under way and there is no model: the learner cancelled the only run.
-  return { status: 'waiting', statusDetail: detail('stopped', 'Training was stopped. Start it when you are ready.') };
+  return { status: 'waiting', statusDetail: detailOf('stopped') };
 }
 
-function missing(count: number, few: string[]): Detail {
-  if (count < leastClasses) {
-    return detail('needs-classes', `A model needs at least ${leastClasses} classes.`, { least: leastClasses });
-  }
-  const message = `Each class needs at least ${leastImages} pictures. Still missing: ${few.join(', ')}.`;
-  return detail('needs-images', message, { least: leastImages, classes: few });
-}
-
-const leftOut = (few: string[]): Detail =>
-  detail('left-out', `These classes have fewer than ${leastImages} pictures and are left out: ${few.join(', ')}.`, {
-    least: leastImages,
-    classes: few,
-  });
+const missing = (classCount: number, few: string[]): Detail =>
+  classCount < leastClasses
+    ? detailOf('needs-classes', { least: leastClasses })
+    : detailOf('needs-images', { least: leastImages, classes: few });

@@ -1,14 +1,16 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { and, count, eq, sql, sum } from 'drizzle-orm';
+import type { Queries } from '#shared/database.ts';
+import imageFacts from '#shared/images.json' with { type: 'json' };
 import { uploadKey } from '#shared/keys.ts';
 import { Problem } from '#shared/problem.ts';
-import { images, projects } from '#shared/schema.ts';
-import { asId, body, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
+import { images } from '#shared/schema.ts';
+import { asId, body, changeOwnProject, changing, createRoutes, json, notThere, refusals, type Studio } from './api.ts';
 import { findClass } from './classes.ts';
 import { countUploads } from './limits.ts';
 import { classParams, imageParams, newUploads, upload } from './schemas.ts';
 
-const types = ['image/jpeg', 'image/png', 'image/webp'];
+const types = Object.keys(imageFacts.types);
 
 export function uploadRoutes(studio: Studio) {
   const { db, bucket, settings } = studio;
@@ -28,34 +30,12 @@ export function uploadRoutes(studio: Studio) {
         const { projectId } = context.var;
         const classId = asId(context.req.valid('param').classId, 'class');
         const { files } = context.req.valid('json');
-        for (const { name, type, bytes } of files) {
-          if (!types.includes(type)) {
-            const message = `${name} is ${type || 'of no known type'}; pictures have to be ${types.join(', ')}.`;
-            throw new Problem(422, 'unsupported-type', message, { name, type, types });
-          }
-          if (bytes > settings.IMAGE_BYTES) {
-            const message = `${name} has ${bytes} bytes; a picture may have ${settings.IMAGE_BYTES}. Make it smaller.`;
-            throw new Problem(413, 'too-large', message, { name, bytes, limit: settings.IMAGE_BYTES });
-          }
-        }
+        files.forEach(refuseUnsendable);
         const asked = files.reduce((total, { bytes }) => total + bytes, 0);
         await countUploads(studio, context, projectId, { images: files.length, bytes: asked });
-        const made = await db.transaction(async (transaction) => {
-          await transaction.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
+        const made = await changeOwnProject(studio, projectId, async ({ transaction }) => {
           await findClass(transaction, projectId, classId);
-          const [now] = await transaction
-            .select({ count: count(), bytes: sum(images.bytes).mapWith(Number) })
-            .from(images)
-            .where(eq(images.projectId, projectId));
-          const room = settings.IMAGES_PER_PROJECT - now!.count;
-          if (files.length > room) {
-            const message = `A project has at most ${settings.IMAGES_PER_PROJECT} pictures; there is room for ${room} more.`;
-            throw new Problem(422, 'too-many-images', message, { room });
-          }
-          if (now!.bytes + asked > settings.BYTES_PER_PROJECT) {
-            const message = `All pictures of a project may have ${settings.BYTES_PER_PROJECT} bytes. Remove some first.`;
-            throw new Problem(422, 'too-many-bytes', message, { limit: settings.BYTES_PER_PROJECT });
-          }
+          await refuseFull(transaction, projectId, files.length, asked);
           const values = files.map((file) => ({ ...file, projectId, classId, uploadClassId: classId }));
           return await transaction.insert(images).values(values).returning();
         });
@@ -82,11 +62,28 @@ export function uploadRoutes(studio: Studio) {
         if (image) return context.json(await presign(image), 200);
         const [there] = await db.select({ state: images.state }).from(images).where(own);
         if (!there) throw notThere('image');
-        throw new Problem(409, 'not-pending', `This picture came already and is ${there.state}.`, {
-          state: there.state,
-        });
+        throw new Problem('not-pending', { state: there.state });
       },
     );
+
+  /** @throws Problem 422 for a type that is not taken, 413 for a file that is too large. */
+  function refuseUnsendable({ name, type, bytes }: { name: string; type: string; bytes: number }): void {
+    if (!types.includes(type)) throw new Problem('unsupported-type', { name, type, types });
+    const limit = settings.IMAGE_BYTES;
+    if (bytes > limit) throw new Problem('too-large', { name, bytes, limit, megabytes: limit / 1e6 });
+  }
+
+  /** @throws Problem 422 when the project has no room for so many images, or for so many bytes. */
+  async function refuseFull(transaction: Queries, projectId: string, more: number, bytes: number): Promise<void> {
+    const [now] = await transaction
+      .select({ count: count(), bytes: sum(images.bytes).mapWith(Number) })
+      .from(images)
+      .where(eq(images.projectId, projectId));
+    const room = settings.IMAGES_PER_PROJECT - now!.count;
+    if (more > room) throw new Problem('too-many-images', { limit: settings.IMAGES_PER_PROJECT, room });
+    const limit = settings.BYTES_PER_PROJECT;
+    if (now!.bytes + bytes > limit) throw new Problem('too-many-bytes', { limit });
+  }
 
   async function presign({ id, projectId, uploadClassId, type, bytes }: typeof images.$inferSelect) {
     const key = uploadKey({ projectId, classId: uploadClassId, imageId: id });

@@ -117,7 +117,7 @@ test('13: bombs are refused by their headers and named, the others go on', { tim
     await Promise.all([...bombs, good].map(({ data }, index) => writeFile(paths[index]!, data)));
     const see = async (path: string) => {
       const began = performance.now();
-      await pictures.see('efficientnet-lite0', [{ path }]);
+      await pictures.embed('efficientnet-lite0', [{ path }]);
       return performance.now() - began;
     };
     await see(paths[2]!);

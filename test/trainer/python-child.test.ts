@@ -5,13 +5,21 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
 import { createPictures } from '../../trainer/pictures.ts';
-import { ChildDied, createPythonChild, type PythonChild, ChildRefusal } from '../../trainer/python-child.ts';
+import { ChildDied, ChildRefusal, createPythonChild, type PythonChild } from '../../trainer/python-child.ts';
 
 const root = fileURLToPath(new URL('../fixtures/child', import.meta.url));
 const log = pino({ level: 'silent' });
 const open: PythonChild[] = [];
 const child = () => {
-  const torch = createPythonChild({ python: 'python3', root, role: 'ingest', threads: 1, cache: '/tmp', device: 'cpu', log });
+  const torch = createPythonChild({
+    python: 'python3',
+    root,
+    role: 'ingest',
+    threads: 1,
+    cache: '/tmp',
+    device: 'cpu',
+    log,
+  });
   open.push(torch);
   return torch;
 };
@@ -92,8 +100,12 @@ test('a child that has answered while this process stood still is not ended', as
 
 test('a picture that crashes its decoder is rejected, those beside it are not', async () => {
   const pictures = createPictures(child(), { pixels: 1e6, log });
-  const seen = await pictures.see('any', [{ path: 'a' }, { path: 'poison' }, { path: 'b' }]);
-  expect(seen.map((one) => ('reason' in one ? one.reason.code : 'seen'))).toEqual(['seen', 'damaged', 'seen']);
+  const results = await pictures.embed('any', [{ path: 'a' }, { path: 'poison' }, { path: 'b' }]);
+  expect(results.map((result) => ('reason' in result ? result.reason.code : 'embedded'))).toEqual([
+    'embedded',
+    'damaged',
+    'embedded',
+  ]);
 });
 
 test('the child ends when its parent is killed hard', async () => {

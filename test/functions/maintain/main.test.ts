@@ -29,25 +29,25 @@ async function addWork() {
   await postgres.sql`delete from projects`;
   const { id, classIds } = await insertProject(postgres.db);
   const image = await insertImage(postgres.db, { projectId: id, classId: classIds[0]!, linkedAgo: 700 });
-  const runId = await insertRun(postgres.db, id, 'queued', { createdAt: ago(100) });
-  return { id, runId, imageId: image.id };
+  await insertRun(postgres.db, id, 'queued', { createdAt: ago(100) });
+  return { id, imageId: image.id };
 }
 
 test('does every step, tells of each, and ends with 0; two at once do no harm', async () => {
-  const { id, runId, imageId } = await addWork();
+  const { id, imageId } = await addWork();
   const ended = await Promise.all([maintain(), maintain()]);
   expect(ended.map(({ code }) => code)).toEqual([0, 0]);
   expect(ended[0]!.output.match(/"msg":"done"/g)).toHaveLength(7);
   expect(await postgres.sql`select state from images where id = ${imageId}`).toEqual([{ state: 'rejected' }]);
-  expect((await aws.drain(aws.settings.TRAINING_QUEUE_URL))[0]).toEqual({ projectId: id, runId });
+  expect((await aws.drain(aws.settings.TRAINING_QUEUE_URL))[0]).toEqual({ projectId: id });
 });
 
 test('a step that fails is told of in the exit code and keeps no other from being done', async () => {
-  const { id, runId } = await addWork();
+  const { id } = await addWork();
   const { code, output } = await maintain({ AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${await freePort()}` });
   expect(code).toBe(1);
   expect(output).toContain('Failed: missed events');
-  expect(await aws.drain(aws.settings.TRAINING_QUEUE_URL)).toEqual([{ projectId: id, runId }]);
+  expect(await aws.drain(aws.settings.TRAINING_QUEUE_URL)).toContainEqual({ projectId: id });
 });
 
 test('a missing variable: one line that names it, and 2', async () => {

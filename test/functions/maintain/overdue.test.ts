@@ -1,7 +1,7 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { projects } from '#shared/schema.ts';
-import { rouseOverdue } from '../../../functions/maintain/overdue.ts';
+import { remindOverdue } from '../../../functions/maintain/overdue.ts';
 import { startTestBucketAndQueues, type TestBucketAndQueues } from '../../support/bucket.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts';
 import { ago, insertProject, insertRun } from '../../support/rows.ts';
@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 
 async function messages() {
-  const sent = await rouseOverdue(postgres.db, aws.queues);
+  const sent = await remindOverdue({ db: postgres.db, queues: aws.queues, settings: { SETTLE_SECONDS: 3 } });
   const taken = await aws.drain(aws.settings.TRAINING_QUEUE_URL);
   expect(taken.length).toBe(sent);
   return taken;
@@ -41,22 +41,22 @@ test('a project that is long due gets a message; one that is due just now, or no
   expect(await messages()).toEqual([{ projectId: overdue }]);
 });
 
-test('a run that was asked for and not begun gets its message, with its id', async () => {
+test('a run that was asked for and not begun gets its message', async () => {
   const { id: projectId } = await insertProject(postgres.db);
-  const runId = await insertRun(postgres.db, projectId, 'queued', { createdAt: ago(40) });
+  await insertRun(postgres.db, projectId, 'queued', { createdAt: ago(40) });
   const other = await insertProject(postgres.db);
   await insertRun(postgres.db, other.id, 'queued', { createdAt: ago(5) });
-  expect(await messages()).toEqual([{ projectId, runId }]);
+  expect(await messages()).toEqual([{ projectId }]);
 });
 
-test('a run whose worker is gone is knocked for; one that is alive is not', async () => {
+test('a run whose worker is gone gets a message; one that is alive is not', async () => {
   const [dead, alive] = [await insertProject(postgres.db), await insertProject(postgres.db)];
-  const runId = await insertRun(postgres.db, dead.id, 'running', { createdAt: ago(500), leaseExpiresAt: ago(40) });
+  await insertRun(postgres.db, dead.id, 'running', { createdAt: ago(500), leaseExpiresAt: ago(40) });
   await insertRun(postgres.db, alive.id, 'running', { createdAt: ago(500), leaseExpiresAt: ago(-20) });
-  expect(await messages()).toEqual([{ projectId: dead.id, runId }]);
+  expect(await messages()).toEqual([{ projectId: dead.id }]);
 });
 
-test('what waits behind a run under way is not knocked for', async () => {
+test('what waits behind a run under way gets none', async () => {
   const projectId = await due(100);
   await insertRun(postgres.db, projectId, 'queued', { createdAt: ago(100) });
   await insertRun(postgres.db, projectId, 'running', { createdAt: ago(500), leaseExpiresAt: ago(-20) });
