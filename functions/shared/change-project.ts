@@ -62,6 +62,7 @@ interface Requests {
  * Changes a project in one transaction that holds its lock, then sends what has to be sent.
  *
  * @param work writes in batches, not row by row; what it throws rolls everything back.
+ * @param afterCommit runs beside the sending of messages, with what `work` returned.
  * @returns what `work` returned, or null when the project is deleted or was never there.
  * @throws Error when a message could not be sent: the change stands all the same, and maintain sends what is missing.
  */
@@ -69,6 +70,7 @@ export async function changeProject<T extends NonNullable<unknown>>(
   deps: ChangeDeps,
   projectId: string,
   work: (change: ProjectChange) => Promise<T>,
+  afterCommit: (result: T) => Promise<unknown> = async () => {},
 ): Promise<T | null> {
   const requests: Requests = { raised: false, settled: false, takenUp: null, message: null, runs: [] };
   const outcome = await deps.db.transaction(async (transaction) => {
@@ -80,6 +82,7 @@ export async function changeProject<T extends NonNullable<unknown>>(
   if (!outcome) return null;
   const { result, delaySeconds } = outcome;
   await Promise.all([
+    afterCommit(result),
     delaySeconds !== null && deps.queues.sendTraining({ projectId }, delaySeconds),
     ...requests.runs.map(({ runId, delaySeconds: delay }) => deps.queues.sendTraining({ projectId, runId }, delay)),
   ]);

@@ -68,12 +68,12 @@ export const refusals = (...statuses: (400 | 401 | 403 | 404 | 409 | 413 | 422 |
   );
 
 /**
- * Waits, not for long, for what follows a commit. When it fails or takes longer the change stands all the same, and maintain
- * does what is left: so must whatever is given here be.
+ * Waits some seconds for work that follows a commit. When it fails or takes longer the change stands all the same: only work
+ * that maintain does later may be given here.
  *
- * @param left for the log: what maintain finds.
+ * @param left names that work in the log.
  */
-export async function afterCommit({ log }: Studio, work: Promise<unknown>, left: string, about: object): Promise<void> {
+export async function waitBriefly({ log }: Studio, work: Promise<unknown>, left: string, about: object): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise((resolve) => {
     timer = setTimeout(() => {
@@ -95,13 +95,14 @@ export async function changeOwnProject<T extends NonNullable<unknown>>(
   studio: Studio,
   projectId: string,
   work: (change: ProjectChange) => Promise<T>,
+  afterCommit?: (result: T) => Promise<unknown>,
 ): Promise<T> {
   const sendTraining: Queues['sendTraining'] = (message, delaySeconds) => {
     const sent = studio.queues.sendTraining(message, delaySeconds);
-    return afterCommit(studio, sent, 'a training message to send', { project: projectId });
+    return waitBriefly(studio, sent, 'a training message to send', { project: projectId });
   };
   const { db, settings } = studio;
-  const result = await changeProject({ db, queues: { sendTraining }, settings }, projectId, work);
+  const result = await changeProject({ db, queues: { sendTraining }, settings }, projectId, work, afterCommit);
   if (result === null) throw notThere('project');
   return result;
 }

@@ -1,5 +1,6 @@
 import { createRoute } from '@hono/zod-openapi';
 import { and, count, eq, max, ne } from 'drizzle-orm';
+import type { ProjectChange } from '#shared/change-project.ts';
 import type { Queries } from '#shared/database.ts';
 import { Problem } from '#shared/problem.ts';
 import { classes, images } from '#shared/schema.ts';
@@ -71,15 +72,15 @@ export function classRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const classId = asId(context.req.valid('param').classId, 'class');
-        const gone = await changeOwnProject(studio, projectId, async ({ transaction, raiseRevision, settle }) => {
+        const remove = async ({ transaction, raiseRevision, settle }: ProjectChange) => {
           const { ready } = await findClass(transaction, projectId, classId);
           const removed = await transaction.delete(images).where(eq(images.classId, classId)).returning();
           await transaction.delete(classes).where(eq(classes.id, classId));
           if (ready > 0) raiseRevision();
           else settle();
           return removed;
-        });
-        await deleteObjects(studio, gone);
+        };
+        await changeOwnProject(studio, projectId, remove, (removed) => deleteObjects(studio, removed));
         return context.body(null, 204);
       },
     );

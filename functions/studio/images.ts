@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import type { ProjectChange } from '#shared/change-project.ts';
 import type { Queries } from '#shared/database.ts';
 import { thumbnailKey } from '#shared/keys.ts';
 import { Problem } from '#shared/problem.ts';
@@ -100,14 +101,14 @@ export function imageRoutes(studio: Studio) {
       async (context) => {
         const { projectId } = context.var;
         const imageId = asId(context.req.valid('param').imageId, 'image');
-        const gone = await changeOwnProject(studio, projectId, async ({ transaction, raiseRevision, settle }) => {
+        const remove = async ({ transaction, raiseRevision, settle }: ProjectChange) => {
           const before = await findImage(transaction, projectId, imageId);
           await transaction.delete(images).where(eq(images.id, imageId));
           if (before.state === 'ready') raiseRevision();
           else settle();
           return before;
-        });
-        await deleteObjects(studio, [gone]);
+        };
+        await changeOwnProject(studio, projectId, remove, (removed) => deleteObjects(studio, [removed]));
         return context.body(null, 204);
       },
     );
@@ -125,7 +126,7 @@ interface Cursor {
   id: string;
 }
 
-const createdAt = sql<string>`${images.createdAt}::text`;
+const createdAt = sql<string>`to_json(${images.createdAt}) #>> '{}'`;
 const cursorForm = z.object({ createdAt: z.iso.datetime({ offset: true }), id: z.uuid() });
 
 const makeCursor = (cursor: Cursor): string => Buffer.from(JSON.stringify(cursor)).toString('base64url');

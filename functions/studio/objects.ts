@@ -1,7 +1,7 @@
 import { thumbnailKey, uploadKey } from '#shared/keys.ts';
-import { afterCommit, type Studio } from './api.ts';
+import { type Studio, waitBriefly } from './api.ts';
 
-/** Deletes what images without a row left in the bucket. */
+/** Deletes the objects of images that have no row any more. */
 export async function deleteObjects(
   studio: Studio,
   gone: { id: string; projectId: string; uploadClassId: string }[],
@@ -10,5 +10,5 @@ export async function deleteObjects(
     uploadKey({ projectId, classId: uploadClassId, imageId: id }),
     thumbnailKey(projectId, id),
   ]);
-  await afterCommit(studio, studio.bucket.delete(keys), 'objects without a row', { project: gone[0]?.projectId });
+  await waitBriefly(studio, studio.bucket.delete(keys), 'objects without a row', { project: gone[0]?.projectId });
 }

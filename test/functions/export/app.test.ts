@@ -176,9 +176,9 @@ test('a new key ends the one before, and the links that went with it', async () 
   expect(await status(path, { Authorization: `Bearer ${next.key}` })).toBe(200);
 });
 
-test('what is not there: 422 for a name of the contract, 404 for any other, for no model and for one not published', async () => {
+test('what is not there: 422 for an artifact that this model lacks, 404 for any other name, for no model and for one not published', async () => {
   const headers = { Authorization: `Bearer ${project.key}` };
-  for (const name of ['model.pt2', 'python.zip', 'web.zip', 'model.onnx']) {
+  for (const name of ['model.pt2', 'model.onnx']) {
     expect(await status(`/models/${modelId}/${name}`, headers), name).toBe(422);
   }
   expect(await status(`/models/${modelId}/passwords.txt`, headers)).toBe(404);

@@ -113,7 +113,7 @@ test('training messages: as they were sent, not before their delay', async () =>
   const projectId = '5f0c9f8e-53cf-4d54-9d5e-0d8ea6a2a8a1';
   const { TRAINING_QUEUE_URL } = aws.settings;
   await aws.queues.sendTraining({ projectId, runId: projectId });
-  await aws.queues.sendTraining({ projectId }, 1.2);
+  await aws.queues.sendTraining({ projectId }, 2);
   expect(await aws.drain(TRAINING_QUEUE_URL)).toEqual([{ projectId, runId: projectId }]);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   expect(await aws.drain(TRAINING_QUEUE_URL)).toEqual([]);

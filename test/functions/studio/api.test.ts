@@ -216,7 +216,7 @@ describe('uploads', () => {
     expect((await uploads(Array(201).fill(jpeg)))[0]).toBe(422);
     expect((await uploads(Array(200).fill(jpeg)))[0]).toBe(201);
     const [status, body] = await uploads(Array(51).fill(jpeg));
-    expect([status, (body as { params: unknown }).params]).toEqual([422, { room: 50 }]);
+    expect([status, (body as { params: unknown }).params]).toEqual([422, { limit: 250, room: 50 }]);
   });
 
   test('a slow network gets a fresh link while its image is pending', async () => {

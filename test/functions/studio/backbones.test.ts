@@ -37,7 +37,7 @@ test('a run takes one of them, what was chosen stays chosen, and others are refu
     expect(refused.status).toBe(422);
     expect(await refused.json()).toMatchObject({
       code: 'unknown-backbone',
-      detail: `There is no backbone ${backbone}; there is ${names.join(', ')}.`,
+      detail: `There is no backbone ${backbone}. Expected one of ${names.join(', ')}.`,
     });
   }
 });

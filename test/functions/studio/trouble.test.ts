@@ -106,10 +106,14 @@ describe('pages of images', () => {
 
   test('a forged cursor is malformed or finds nothing', async () => {
     const id = crypto.randomUUID();
-    for (const text of ['', 'x', `2026-13-45 ${id}`, `1 ${id}; drop table images`, `${'9'.repeat(17)} ${id}`, '1 x']) {
-      expect([text, (await list(`${cursor(text)}x`)).status]).toEqual([text, 400]);
+    const forge = (createdAt: unknown, imageId: unknown = id) => JSON.stringify({ createdAt, id: imageId });
+    const soon = '2026-01-02T03:04:05.678901+00:00';
+    const forged = [forge('2026-13-45T00:00:00Z'), forge(`${soon}'; drop table images`), forge(soon, 'x'), forge(1)];
+    for (const text of ['x', 'null', ...forged]) {
+      expect([text, (await list(cursor(text))).status]).toEqual([text, 400]);
     }
-    expect(await list(cursor(`9999999999999999 ${id}`))).toMatchObject({ status: 200, images: [], next: null });
+    const last = forge('9999-12-31T23:59:59.999999+00:00');
+    expect(await list(cursor(last))).toMatchObject({ status: 200, images: [], next: null });
     expect((await list('?class=not-an-id')).status).toBe(404);
   });
 });
