@@ -65,7 +65,7 @@ async function readRefusal(response: Response): Promise<ApiError> {
   return new ApiError(response.status, { code, params, message: detail }, retryAfter ? Number(retryAfter) : null);
 }
 
-/** A proxy's own 404 has no code and is no proof that the project is gone. */
+/** Recognizes the 404 of a project. A proxy's own 404 has no code and does not prove that the project is gone. */
 function asProjectGone(path: string, error: ApiError): ApiError {
   const [, projectId, rest] = /^\/projects\/([^/?]+)(.*)$/.exec(path) ?? [];
   const isAboutProject = rest === '' || error.detail.params.what === 'project';

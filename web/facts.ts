@@ -3,7 +3,7 @@ import artifacts from '#shared/artifacts.json' with { type: 'json' };
 import images from '#shared/images.json' with { type: 'json' };
 
 export type ArtifactName = keyof typeof artifacts;
-/** In the order in which a learner sees them. */
+/** The learner sees the artifacts in this order. */
 export const artifactNames = Object.keys(artifacts) as ArtifactName[];
 
 /** The MIME types that the studio accepts. */

@@ -2,7 +2,7 @@ import { useObserved } from './store/observable.ts';
 import type { TroubleStore } from './store/trouble.ts';
 import { sentenceOf, useStrings } from './strings/languages.ts';
 
-/** What went wrong. A refusal has a button that closes it; a lost connection ends when there is one again. */
+/** Shows what went wrong. A refusal has a button that closes it; a lost connection ends when there is one again. */
 export function TroubleBar({ trouble }: { trouble: TroubleStore }) {
   const strings = useStrings();
   const { offline, refusal, pollRefusal } = useObserved(trouble);

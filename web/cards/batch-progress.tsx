@@ -4,7 +4,7 @@ import { type Batch, isFinished } from '../uploads/queue.ts';
 /** More would make the list longer than anybody reads. */
 const mostFailuresShown = 20;
 
-/** A batch on its way, and its files that could not be sent; the learner closes it when it is finished. */
+/** Shows a batch and its files that could not be sent. The learner closes it when it is finished. */
 export function BatchProgress({ batch, onClose }: { batch: Batch; onClose: () => void }) {
   const strings = useStrings();
   const { failed } = batch;

@@ -1,4 +1,4 @@
-/** The pictures of a class: on their way, there, and not accepted. */
+/** Shows the pictures of a class: those on their way, those that are there and those that were rejected. */
 import type { Project, ProjectClass } from '#shared/words.ts';
 import type { Store } from '../store/index.ts';
 import { useObserved } from '../store/observable.ts';

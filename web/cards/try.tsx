@@ -1,4 +1,4 @@
-/** A model is asked about a picture: chosen, dropped or pasted. */
+/** Asks a model about a picture that is chosen, dropped or pasted. */
 import { useEffect, useState } from 'preact/hooks';
 import type { Detail, Model } from '#shared/words.ts';
 import { ApiError, type Prediction, predict } from '../api.ts';

@@ -14,8 +14,6 @@ interface Deps extends ReturnType<typeof createRefresh> {
   leave: (projectId: string) => void;
 }
 
-export type ProjectStore = ReturnType<typeof createProjectStore>;
-
 export function createProjectStore(deps: Deps) {
   const { get, listen } = deps.state;
   return { get, listen, ...createVisits(deps), ...createChanges(deps) };

@@ -16,7 +16,7 @@ const artifacts: Record<ArtifactName, string> = {
   'report.json': 'Everything that was measured',
 };
 
-/** A code that is missing here is shown in the words of the API. */
+/** A code that is in no language's list is shown in the words of the API. */
 const details: Record<DetailCode, Sentence> = {
   'needs-classes': () => 'Add a second class, so that there is something to tell apart.',
   'needs-images': ({ least, classes }) =>

@@ -12,13 +12,13 @@ export type { Strings };
 export const languages: Record<Language, Strings> = byTag;
 export const languageTags = Object.keys(languages) as Language[];
 export const isLanguage = (tag: string): tag is Language => languageTags.includes(tag as Language);
-/** For a browser that speaks none of the page's languages. */
+/** A browser that speaks none of the page's languages gets this one. */
 export const fallbackLanguage: Language = 'en';
 
 export const StringsContext = createContext<Strings>(languages[fallbackLanguage]);
 export const useStrings = (): Strings => useContext(StringsContext);
 
-/** What the API reports, in the page's language where that has a sentence for the code. */
+/** Returns the language's sentence for a code, or the API's own where the page does not know the code. */
 export function sentenceOf(strings: Strings, { code, params, message }: Detail): string {
   const details: Partial<Record<string, Sentence>> = strings.details;
   return details[code]?.(params) ?? message;
