@@ -1,10 +1,12 @@
-/** How long a project is kept, and the way out of a computer that others use too. */
+/** How long a project is kept, and how a learner ends the session on a computer that others use too. */
 import { useAsk } from './parts/ask.tsx';
-import type { Store, View } from './store.ts';
-import { useStrings } from './strings/index.ts';
+import type { Store } from './store/index.ts';
+import { useObserved } from './store/observable.ts';
+import { useStrings } from './strings/languages.ts';
 
-export function Footer({ view: { project, projects }, store }: { view: View; store: Store }) {
+export function Footer({ store }: { store: Store }) {
   const strings = useStrings();
+  const { project, projects } = useObserved(store.project);
   const [question, ask] = useAsk();
   if (projects.length === 0) return null;
   return (
@@ -13,7 +15,7 @@ export function Footer({ view: { project, projects }, store }: { view: View; sto
       <button
         type="button"
         class="quiet"
-        onClick={() => ask(strings.leaveAsk, strings.yesLeave, store.leaveBrowser, strings.stay)}
+        onClick={() => ask(strings.leaveAsk, strings.yesLeave, store.project.endSession, strings.stay)}
       >
         {strings.leave}
       </button>

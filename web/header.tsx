@@ -1,19 +1,14 @@
+import type { Project } from '#shared/words.ts';
 import { useAsk } from './parts/ask.tsx';
 import { EditableName } from './parts/editable-name.tsx';
-import type { Store, View } from './store.ts';
-import { type Language, languages, useStrings } from './strings/index.ts';
+import type { Store } from './store/index.ts';
+import type { LanguageStore } from './store/language.ts';
+import { useObserved } from './store/observable.ts';
+import { languages, languageTags, useStrings } from './strings/languages.ts';
 
-interface Props {
-  view: View;
-  store: Store;
-  language: Language;
-  setLanguage: (language: Language) => void;
-}
-
-export function Header({ view, store, language, setLanguage }: Props) {
+export function Header({ store }: { store: Store }) {
   const strings = useStrings();
-  const { project, projects } = view;
-  const [question, ask] = useAsk();
+  const { project } = useObserved(store.project);
   return (
     <header class="top">
       <div class="brand">
@@ -24,45 +19,59 @@ export function Header({ view, store, language, setLanguage }: Props) {
         </div>
       </div>
       <div class="controls">
-        {project && (
-          <>
-            <EditableName label={strings.project} value={project.name} onChange={(name) => store.renameProject(name)} />
-            {projects.length > 1 && (
-              <select
-                aria-label={strings.myProjects}
-                value={project.id}
-                onChange={(event) => store.open(event.currentTarget.value)}
-              >
-                {projects.map(({ id, name }) => (
-                  <option key={id} value={id}>
-                    {name}
-                  </option>
-                ))}
-              </select>
-            )}
-            <button type="button" onClick={store.startNew}>
-              {strings.newProject}
-            </button>
-            <button
-              type="button"
-              class="quiet"
-              onClick={() =>
-                ask(strings.deleteProjectAsk(project.name), strings.yesDelete, () => store.removeProject(project.id))
-              }
-            >
-              {strings.deleteProject}
-            </button>
-          </>
-        )}
-        <div class="languages">
-          {(Object.keys(languages) as Language[]).map((one) => (
-            <button key={one} type="button" lang={one} aria-pressed={one === language} onClick={() => setLanguage(one)}>
-              {languages[one].languageName}
-            </button>
-          ))}
-        </div>
+        {project && <ProjectControls project={project} store={store} />}
+        <LanguageButtons store={store.language} />
       </div>
-      {question}
     </header>
+  );
+}
+
+function ProjectControls({ project, store }: { project: Project; store: Store }) {
+  const strings = useStrings();
+  const { projects } = useObserved(store.project);
+  const [question, ask] = useAsk();
+  return (
+    <>
+      <EditableName label={strings.project} value={project.name} onChange={store.project.rename} />
+      {projects.length > 1 && (
+        <select
+          aria-label={strings.myProjects}
+          value={project.id}
+          onChange={(event) => store.project.open(event.currentTarget.value)}
+        >
+          {projects.map(({ id, name }) => (
+            <option key={id} value={id}>
+              {name}
+            </option>
+          ))}
+        </select>
+      )}
+      <button type="button" onClick={store.project.startNew}>
+        {strings.newProject}
+      </button>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() =>
+          ask(strings.deleteProjectAsk(project.name), strings.yesDelete, () => store.project.remove(project.id))
+        }
+      >
+        {strings.deleteProject}
+      </button>
+      {question}
+    </>
+  );
+}
+
+function LanguageButtons({ store }: { store: LanguageStore }) {
+  const { language } = useObserved(store);
+  return (
+    <div class="languages">
+      {languageTags.map((tag) => (
+        <button key={tag} type="button" lang={tag} aria-pressed={tag === language} onClick={() => store.choose(tag)}>
+          {languages[tag].languageName}
+        </button>
+      ))}
+    </div>
   );
 }

@@ -1,4 +1,7 @@
 import { render } from 'preact';
 import { App } from './app.tsx';
+import { createStore } from './store/index.ts';
 
-render(<App />, document.getElementById('app')!);
+const store = createStore();
+render(<App store={store} />, document.getElementById('app')!);
+void store.project.load();

@@ -4,7 +4,7 @@ export default defineConfig({
   build: {
     outDir: '../dist/web',
     emptyOutDir: true,
-    // The page's content policy allows no inline script and no data: of scripts.
+    // The page's content security policy allows neither inline scripts nor scripts from data: URLs.
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     target: 'es2022',

@@ -1,162 +1,100 @@
-/** One class: its name, where pictures go in, those on their way, those that are there and those that were not taken. */
-import { useState } from 'preact/hooks';
-import type { ImageCounts, ProjectClass } from '#shared/words.ts';
+/** The box of one class: its name, the buttons that add pictures, and its pictures. The whole box takes a drop. */
+import type { ComponentChildren } from 'preact';
+import type { ImageCounts } from '#shared/words.ts';
+import { imageTypes } from '../facts.ts';
 import { useAsk } from '../parts/ask.tsx';
 import { EditableName } from '../parts/editable-name.tsx';
-import type { Store } from '../store.ts';
-import { sentenceOf, useStrings } from '../strings/index.ts';
-import { droppedFiles } from '../uploads/dropped.ts';
-import type { Batch } from '../uploads/queue.ts';
-import { Rejected } from './rejected.tsx';
-import { Thumbnails } from './thumbnails.tsx';
+import { useFileDrop } from '../parts/file-drop.ts';
+import { useStrings } from '../strings/languages.ts';
 
 interface Props {
   number: number;
   name: string;
-  store: Store;
-  onName: (name: string) => unknown;
-  onFiles: (files: File[]) => void;
-  onRemove?: () => void;
-  /** Of a class that is there; without them it is one of the draft. */
-  projectId?: string;
-  classId?: string;
+  /** A draft has a name only: there is no class in the studio yet. */
+  isDraft?: boolean;
   images?: ImageCounts;
-  batches?: Batch[];
-  others?: ProjectClass[];
+  onName: (name: string) => unknown;
+  onFiles: (files: File[]) => unknown;
+  onRemove?: () => unknown;
+  children?: ComponentChildren;
 }
 
-const accept = 'image/jpeg,image/png,image/webp,image/*';
+const colourCount = 6;
 
-export function ClassBox({
-  number,
-  name,
-  store,
-  onName,
-  onFiles,
-  onRemove,
-  projectId,
-  classId,
-  images,
-  batches = [],
-  others = [],
-}: Props) {
+export function ClassBox(props: Props) {
+  const { number, name, onFiles, children } = props;
   const strings = useStrings();
-  const [over, setOver] = useState(false);
-  const [question, ask] = useAsk();
-  const take = (files: File[]) => files.length > 0 && onFiles(files);
-  const remove = () => {
-    if (!images || images.ready + images.pending + images.rejected === 0) onRemove?.();
-    else ask(strings.removeClassAsk(name, images.ready), strings.yesDelete, () => onRemove?.());
-  };
-  const choose = (event: { currentTarget: HTMLInputElement }) => {
-    take([...(event.currentTarget.files ?? [])]);
-    // The same file can be chosen again.
-    event.currentTarget.value = '';
-  };
+  const [isOver, dropHandlers] = useFileDrop(onFiles);
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as this box is in every browser.
     <div
       role="group"
       aria-label={name || strings.classSuggestion(number)}
-      class={`class colour-${((number - 1) % 6) + 1}${over ? ' over' : ''}`}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={(event) => {
-        if (!event.currentTarget.contains(event.relatedTarget as Node | null)) setOver(false);
-      }}
-      onDrop={async (event) => {
-        event.preventDefault();
-        setOver(false);
-        if (event.dataTransfer) take(await droppedFiles(event.dataTransfer));
-      }}
+      class={`class colour-${((number - 1) % colourCount) + 1}${isOver ? ' over' : ''}`}
+      {...dropHandlers}
     >
-      <div class="class-head">
-        <span class="dot" aria-hidden="true" />
-        <EditableName
-          label={strings.className}
-          value={name}
-          placeholder={strings.classSuggestion(number)}
-          onChange={onName}
-          eager={!classId}
-        />
-        {images && <span class="count">{strings.pictures(images.ready)}</span>}
-        {onRemove && (
-          <button
-            type="button"
-            class="icon"
-            aria-label={`${strings.removeClass}: ${name}`}
-            title={strings.removeClass}
-            onClick={remove}
-          >
-            ×
-          </button>
-        )}
-      </div>
+      <ClassHead {...props} />
       <div class="add">
-        <label class="button">
-          <input type="file" class="hidden" multiple accept={accept} onChange={choose} />
-          {strings.choosePictures}
-        </label>
-        <label class="button camera">
-          <input type="file" class="hidden" accept="image/*" capture="environment" onChange={choose} />
-          {strings.takePicture}
-        </label>
-        <span class="hint">{over ? strings.dropNow : strings.dropHere}</span>
+        <FileButtons onFiles={onFiles} />
+        <span class="hint">{isOver ? strings.dropNow : strings.dropHere}</span>
       </div>
-      {batches.map((batch) => (
-        <Progress key={batch.id} batch={batch} onClose={() => store.closeBatch(batch.id)} />
-      ))}
-      {images && images.pending > 0 && <p class="hint">{strings.looking(images.pending)}</p>}
-      {projectId && classId && images && (
-        <>
-          <Thumbnails projectId={projectId} classId={classId} count={images.ready} others={others} store={store} />
-          <Rejected projectId={projectId} classId={classId} count={images.rejected} store={store} />
-        </>
+      {children}
+    </div>
+  );
+}
+
+function ClassHead({ number, name, isDraft = false, images, onName, onRemove }: Props) {
+  const strings = useStrings();
+  const [question, ask] = useAsk();
+  const remove = () => {
+    if (!images || images.ready + images.pending + images.rejected === 0) onRemove?.();
+    else ask(strings.removeClassAsk(name, images.ready), strings.yesDelete, () => onRemove?.());
+  };
+  return (
+    <div class="class-head">
+      <span class="dot" aria-hidden="true" />
+      <EditableName
+        label={strings.className}
+        value={name}
+        placeholder={strings.classSuggestion(number)}
+        onChange={onName}
+        eager={isDraft}
+      />
+      {images && <span class="count">{strings.pictures(images.ready)}</span>}
+      {onRemove && (
+        <button
+          type="button"
+          class="icon"
+          aria-label={`${strings.removeClass}: ${name}`}
+          title={strings.removeClass}
+          onClick={remove}
+        >
+          ×
+        </button>
       )}
       {question}
     </div>
   );
 }
 
-/** Of one drop; gone when all of it was sent, closed by the learner when some could not be. */
-function Progress({ batch, onClose }: { batch: Batch; onClose: () => void }) {
+function FileButtons({ onFiles }: { onFiles: (files: File[]) => unknown }) {
   const strings = useStrings();
-  const { sent, total, failed, paused } = batch;
-  const over = sent + failed.length >= total;
-  if (over && failed.length === 0) return null;
+  const choose = (event: { currentTarget: HTMLInputElement }) => {
+    const files = [...(event.currentTarget.files ?? [])];
+    if (files.length > 0) onFiles(files);
+    // Without this the same file could not be chosen again.
+    event.currentTarget.value = '';
+  };
   return (
-    <div class="batch" aria-live="polite">
-      {!over && (
-        <>
-          <progress value={sent + failed.length} max={total} aria-label={strings.sending(sent, total)} />
-          <span class="hint">
-            {paused === 'offline'
-              ? strings.sendingPaused
-              : paused
-                ? sentenceOf(strings, paused)
-                : strings.sending(sent, total)}
-          </span>
-        </>
-      )}
-      {failed.length > 0 && (
-        <details class="rejected" open>
-          <summary>{strings.notTaken(failed.length)}</summary>
-          <ul>
-            {failed.slice(0, 20).map(({ name, reason }, index) => (
-              <li key={index}>
-                <b>{name}</b> {sentenceOf(strings, reason)}
-              </li>
-            ))}
-          </ul>
-          {over && (
-            <button type="button" onClick={onClose}>
-              {strings.dismiss}
-            </button>
-          )}
-        </details>
-      )}
-    </div>
+    <>
+      <label class="button">
+        <input type="file" class="hidden" multiple accept={[...imageTypes, 'image/*'].join()} onChange={choose} />
+        {strings.choosePictures}
+      </label>
+      <label class="button camera">
+        <input type="file" class="hidden" accept="image/*" capture="environment" onChange={choose} />
+        {strings.takePicture}
+      </label>
+    </>
   );
 }

@@ -1,14 +1,14 @@
-import { useStrings } from '../strings/index.ts';
+import { useStrings } from '../strings/languages.ts';
 
 interface Props {
   classes: string[];
-  /** Rows: what a picture shows; columns: what was said of it. */
+  /** The rows are what a picture shows, the columns what the model said. */
   counts: number[][];
 }
 
 const mostSentences = 3;
 
-/** What the model mixes up: the worst of it in words, all of it as a table. */
+/** What the model mixes up: its worst mistakes as sentences, and all answers as a table. */
 export function Confusion({ classes, counts }: Props) {
   const strings = useStrings();
   const mistakes = counts
@@ -60,9 +60,9 @@ export function Confusion({ classes, counts }: Props) {
   );
 }
 
-/** Four steps of right or wrong, by the share of the row. */
+/** The class of a cell's colour: one of four steps of right or wrong, by its share of the row. */
 function shade(count: number, row: number[], right: boolean): string {
   if (count === 0) return '';
-  const total = row.reduce((sum, one) => sum + one, 0);
+  const total = row.reduce((sum, value) => sum + value, 0);
   return `${right ? 'right' : 'wrong'}-${Math.min(4, Math.ceil((count / total) * 4))}`;
 }

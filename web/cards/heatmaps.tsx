@@ -1,15 +1,16 @@
-/** In the second card: what of some pictures speaks for their class, and what that says of a class. */
+/** Part of the second card: which parts of some pictures made the model decide for their class. */
 import { useEffect, useRef, useState } from 'preact/hooks';
+import thresholds from '#shared/thresholds.json' with { type: 'json' };
 import type { Image, Report } from '#shared/words.ts';
 import { api } from '../api.ts';
-import { useStrings } from '../strings/index.ts';
+import { useStrings } from '../strings/languages.ts';
 
 type Heatmap = NonNullable<Report['heatmaps']>[number];
 
-/** As trainer/python/report.py has it. */
-const backgroundAbove = 0.65;
-const toldApart = 0.7;
-const brightest = 99;
+type ReportClass = Report['classes'][number];
+
+/** Alpha (0 to 255) of the shade on a cell that says nothing for the class. */
+const darkestShade = 220;
 
 export function Heatmaps({ projectId, report }: { projectId: string; report: Report }) {
   const strings = useStrings();
@@ -21,15 +22,15 @@ export function Heatmaps({ projectId, report }: { projectId: string; report: Rep
     <details class="heatmaps" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
       <summary>{strings.looksTitle}</summary>
       <p class="hint">{strings.looksHelp}</p>
-      {report.classes.map(({ name, accuracy, background }) => (
-        <div key={name}>
-          <h3>{name}</h3>
-          {(background ?? 0) > backgroundAbove && (accuracy ?? 0) >= toldApart && <p>{strings.looksAround}</p>}
+      {report.classes.map((item) => (
+        <div key={item.name}>
+          <h3>{item.name}</h3>
+          {looksAtBackground(item) && <p>{strings.looksAround}</p>}
           <ul>
             {heatmaps
-              .filter((one) => one.class === name)
-              .map((one) => (
-                <Spotlight key={one.image} cells={one.cells} image={images.get(one.image)} />
+              .filter((heatmap) => heatmap.class === item.name)
+              .map(({ image, cells }) => (
+                <Spotlight key={image} cells={cells} image={images.get(image)} />
               ))}
           </ul>
         </div>
@@ -38,26 +39,32 @@ export function Heatmaps({ projectId, report }: { projectId: string; report: Rep
   );
 }
 
-/** By id; a picture that is gone since has none. */
+/** The model is right about the class, but by what is around it: a class that it gets wrong needs other advice. */
+function looksAtBackground({ background, accuracy }: ReportClass): boolean {
+  const { above, accuracyAtLeast } = thresholds.background;
+  return (background ?? 0) > above && (accuracy ?? 0) >= accuracyAtLeast;
+}
+
+/** Fetches the pictures of heatmaps, by id. A picture that was removed since is missing. */
 function useThumbnails(projectId: string, heatmaps: Heatmap[]): Map<string, Image> {
-  const [images, keep] = useState(new Map<string, Image>());
+  const [images, setImages] = useState(new Map<string, Image>());
   const ids = heatmaps.map(({ image }) => image).join(',');
   useEffect(() => {
     if (!ids) return;
-    let gone = false;
-    // Without a connection the page says so elsewhere.
+    let current = true;
+    // Without an answer no picture is shown; the trouble bar shows a lost connection.
     api.images(projectId, { ids }).then(
-      (answer) => gone || keep(new Map(answer.images.map((image) => [image.id, image]))),
+      (answer) => current && setImages(new Map(answer.images.map((image) => [image.id, image]))),
       () => {},
     );
     return () => {
-      gone = true;
+      current = false;
     };
   }, [projectId, ids]);
   return images;
 }
 
-/** A picture, dark where nothing of it speaks for its class. */
+/** A picture, shaded where it says nothing for its class. */
 function Spotlight({ cells, image }: { cells: number[][]; image: Image | undefined }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const shown = image?.thumbnailUrl != null;
@@ -65,10 +72,10 @@ function Spotlight({ cells, image }: { cells: number[][]; image: Image | undefin
     const context = canvas.current?.getContext('2d');
     if (!shown || !context) return;
     const shade = context.createImageData(cells[0]!.length, cells.length);
-    cells.flat().forEach((value, place) => {
-      shade.data[4 * place + 3] = 220 * (1 - value / brightest);
+    cells.flat().forEach((value, index) => {
+      shade.data[4 * index + 3] = darkestShade * (1 - value / thresholds.brightestCell);
     });
-    // The browser draws it as large as the picture, with soft steps.
+    // CSS scales the canvas to the picture's size, with smooth steps.
     context.putImageData(shade, 0, 0);
   }, [cells, shown]);
   if (!image?.thumbnailUrl) return null;

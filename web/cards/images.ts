@@ -2,10 +2,12 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Image, ImageState } from '#shared/words.ts';
 import { api } from '../api.ts';
 
+const settleMilliseconds = 700;
+
 /**
- * The images of a class in one state, a page at a time; fetched again when their number changes.
+ * Fetches the images of a class in one state, page by page, and again when their number changes.
  *
- * @returns what is fetched so far, and a function for the next page, or null at the end.
+ * @returns the images fetched so far, and a function that adds the next page, or null at the end.
  */
 export function useImages(
   projectId: string,
@@ -15,8 +17,8 @@ export function useImages(
 ): [Image[], (() => void) | null] {
   const [pages, setPages] = useState(1);
   const [images, setImages] = useState<Image[]>([]);
-  const [more, setMore] = useState(false);
-  const asked = useRef(0);
+  const [hasMore, setHasMore] = useState(false);
+  const lastPages = useRef(0);
   useEffect(() => {
     let current = true;
     const load = async () => {
@@ -33,17 +35,17 @@ export function useImages(
       }
       if (!current) return;
       setImages(found);
-      setMore(next !== null && count > found.length);
+      setHasMore(next !== null && count > found.length);
     };
-    // What cannot be fetched now is with the next change; the page says that it is offline elsewhere. While many pictures
-    // arrive the number changes each second: one fetch for a few of those. Who asks for more waits for nothing.
-    const atOnce = images.length === 0 || asked.current !== pages;
-    asked.current = pages;
-    const timer = setTimeout(() => void load().catch(() => {}), atOnce ? 0 : 700);
+    // While many pictures arrive, their number changes each second: one fetch then serves several changes. The first
+    // images and another page are fetched at once. A failure is not shown here: the next change fetches again.
+    const atOnce = images.length === 0 || lastPages.current !== pages;
+    lastPages.current = pages;
+    const timer = setTimeout(() => void load().catch(() => {}), atOnce ? 0 : settleMilliseconds);
     return () => {
       current = false;
       clearTimeout(timer);
     };
   }, [projectId, classId, state, count, pages]);
-  return [images, more ? () => setPages(pages + 1) : null];
+  return [images, hasMore ? () => setPages(pages + 1) : null];
 }

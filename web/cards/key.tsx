@@ -1,8 +1,8 @@
-/** The key with which a program asks the model, and the end of the one before. */
+/** A key with which a program can ask the model. A new key replaces the one before. */
 import { useState } from 'preact/hooks';
 import type { Model } from '#shared/words.ts';
-import type { Store } from '../store.ts';
-import { useStrings } from '../strings/index.ts';
+import type { Store } from '../store/index.ts';
+import { useStrings } from '../strings/languages.ts';
 
 export function ProgramKey({ model, store }: { model: Model; store: Store }) {
   const strings = useStrings();
@@ -13,7 +13,7 @@ export function ProgramKey({ model, store }: { model: Model; store: Store }) {
     <details class="program">
       <summary>{strings.programs}</summary>
       <p class="hint">{strings.programsHelp}</p>
-      <button type="button" onClick={async () => setKey(await store.makeKey(model.projectId))}>
+      <button type="button" onClick={async () => setKey(await store.project.makeKey(model.projectId))}>
         {strings.makeKey}
       </button>
       <div aria-live="polite">{key && <code>{command}</code>}</div>

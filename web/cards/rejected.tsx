@@ -1,24 +1,24 @@
-import type { Store } from '../store.ts';
-import { sentenceOf, useStrings } from '../strings/index.ts';
+import type { Store } from '../store/index.ts';
+import { sentenceOf, useStrings } from '../strings/languages.ts';
 import { useImages } from './images.ts';
 
-/** Pictures that were not taken, each with its reason. */
-export function Rejected({
-  projectId,
-  classId,
-  count,
-  store,
-}: {
+interface Props {
   projectId: string;
   classId: string;
   count: number;
   store: Store;
-}) {
+}
+
+/** A list this short is open from the start. */
+const mostOpened = 5;
+
+/** Pictures that the trainer rejected, each with the reason. */
+export function Rejected({ projectId, classId, count, store }: Props) {
   const strings = useStrings();
   const [images, showMore] = useImages(projectId, classId, 'rejected', count);
   if (images.length === 0) return null;
   return (
-    <details class="rejected" open={images.length <= 5}>
+    <details class="rejected" open={images.length <= mostOpened}>
       <summary>{strings.notTaken(count)}</summary>
       <ul>
         {images.map(({ id, name, reason }) => (
@@ -28,7 +28,7 @@ export function Rejected({
               type="button"
               class="icon"
               aria-label={`${strings.removePicture}: ${name}`}
-              onClick={() => store.removeImage(id)}
+              onClick={() => store.project.removeImage(id)}
             >
               ×
             </button>

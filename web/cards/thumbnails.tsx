@@ -1,6 +1,6 @@
 import type { Image, ProjectClass } from '#shared/words.ts';
-import type { Store } from '../store.ts';
-import { useStrings } from '../strings/index.ts';
+import type { Store } from '../store/index.ts';
+import { useStrings } from '../strings/languages.ts';
 import { useImages } from './images.ts';
 
 interface Props {
@@ -37,13 +37,13 @@ function Thumbnail({ image, others, store }: { image: Image; others: ProjectClas
   const choose = (event: { currentTarget: HTMLSelectElement }) => {
     const { value } = event.currentTarget;
     event.currentTarget.value = '';
-    if (value === 'remove') void store.removeImage(image.id);
-    else if (value) void store.moveImage(image.id, value);
+    if (value === 'remove') void store.project.removeImage(image.id);
+    else if (value) void store.project.moveImage(image.id, value);
   };
   return (
     <li>
       <img src={image.thumbnailUrl ?? ''} alt="" loading="lazy" decoding="async" />
-      {/* The browser's own menu: it works with keys, fingers and screen readers alike. */}
+      {/* The browser's own menu works with a keyboard, a finger and a screen reader alike. */}
       <select aria-label={strings.pictureMenu(image.name)} title={image.name} value="" onChange={choose}>
         <option value="" hidden />
         {others.map(({ id, name }) => (

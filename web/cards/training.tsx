@@ -1,9 +1,9 @@
-/** The second card: what is going on, and how good the model is. */
+/** The second card: what the training does, and how good the model is. */
 import { useEffect, useState } from 'preact/hooks';
 import type { Detail, Project, Report, Run } from '#shared/words.ts';
 import { api } from '../api.ts';
-import type { Store } from '../store.ts';
-import { sentenceOf, useStrings } from '../strings/index.ts';
+import type { Store } from '../store/index.ts';
+import { sentenceOf, useStrings } from '../strings/languages.ts';
 import { Backbones } from './backbones.tsx';
 import { Confusion } from './confusion.tsx';
 import { Heatmaps } from './heatmaps.tsx';
@@ -14,7 +14,6 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
   const run = project?.run;
   const underWay = run && (run.state === 'running' || run.state === 'queued');
   const detail = project?.statusDetail;
-  const secondsLeft = run?.progress.secondsLeft;
   const report = useReport(project);
   return (
     <section class="card" aria-labelledby="training-title">
@@ -27,7 +26,7 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
           <>
             <progress value={run.progress.percent} max={100} aria-label={strings.status.training} />
             <p>
-              {Math.round(run.progress.percent)} %{secondsLeft != null && ` · ${strings.secondsLeft(secondsLeft)}`}
+              <ProgressText run={run} />
             </p>
           </>
         )}
@@ -35,11 +34,11 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
       {project && status !== 'collecting' && (
         <div class="row">
           {underWay ? (
-            <button type="button" onClick={() => store.cancel(run.id)}>
+            <button type="button" onClick={() => store.project.cancelRun(run.id)}>
               {strings.cancel}
             </button>
           ) : (
-            <button type="button" class={status === 'ready' ? 'quiet' : ''} onClick={() => store.train()}>
+            <button type="button" class={status === 'ready' ? 'quiet' : ''} onClick={() => store.project.train()}>
               {strings.trainNow}
             </button>
           )}
@@ -51,10 +50,10 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
           <summary>{strings.tuneTitle}</summary>
           <p class="hint">{strings.tuneHelp}</p>
           {run?.stage === 'fine-tune' && <TuningEnd run={run} />}
-          <button type="button" class="quiet" onClick={() => store.train('fine-tune')}>
+          <button type="button" class="quiet" onClick={() => store.project.train('fine-tune')}>
             {strings.tune}
           </button>
-          <Backbones current={report?.backbone} choose={(name) => store.train('head', name)} />
+          <Backbones current={report?.backbone} choose={(name) => store.project.train('head', name)} />
         </details>
       )}
       {project && report && <Accuracy projectId={project.id} report={report} />}
@@ -63,31 +62,31 @@ export function TrainingCard({ project, store }: { project: Project | null; stor
 }
 
 /**
- * Of the current model, as long as the run that made it is the newest, or only fine-tuning is newer; while a newer head is at
- * work, of nothing yet.
+ * The report of the current model. It is null while a newer head trains: what it says would be outdated in seconds. A newer
+ * fine-tuning takes minutes, so the report stays meanwhile; the project has only its newest run's, so it is fetched.
  */
 function useReport(project: Project | null): Report | null {
   const { run, model } = project ?? {};
-  const [fetched, keep] = useState<Run | null>(null);
+  const [olderRun, setOlderRun] = useState<Run | null>(null);
   const projectId = project?.id;
-  const behind = run && model && run.id !== model.runId && run.stage === 'fine-tune' ? model.runId : null;
+  const olderRunId = run && model && run.id !== model.runId && run.stage === 'fine-tune' ? model.runId : null;
   useEffect(() => {
-    if (!projectId || !behind) return;
-    let gone = false;
-    // Without a connection the page says so elsewhere, and this card lacks its details.
-    api.run(projectId, behind).then(
-      (older) => gone || keep(older),
+    if (!projectId || !olderRunId) return;
+    let current = true;
+    // Without an answer this card lacks the report; the trouble bar shows a lost connection.
+    api.run(projectId, olderRunId).then(
+      (older) => current && setOlderRun(older),
       () => {},
     );
     return () => {
-      gone = true;
+      current = false;
     };
-  }, [projectId, behind]);
-  if (behind) return fetched?.id === behind ? fetched.report : null;
+  }, [projectId, olderRunId]);
+  if (olderRunId) return olderRun?.id === olderRunId ? olderRun.report : null;
   return run && model && run.id === model.runId ? run.report : null;
 }
 
-/** A report that is older than its advice has none, and one that is newer than this page may have another. */
+/** An old report has no advice, and the report of a newer trainer may have advice that this page does not know. */
 function NextStep({ code, params }: { code: string; params: Detail['params'] }) {
   const strings = useStrings();
   const sentence = strings.next[code]?.(params);
@@ -99,21 +98,30 @@ function NextStep({ code, params }: { code: string; params: Detail['params'] }) 
   );
 }
 
-function Tuning({ run }: { run: Run }) {
+function ProgressText({ run }: { run: Run }) {
   const strings = useStrings();
   const { percent, secondsLeft } = run.progress;
   return (
+    <>
+      {Math.round(percent)} %{secondsLeft !== null && ` · ${strings.secondsLeft(secondsLeft)}`}
+    </>
+  );
+}
+
+function Tuning({ run }: { run: Run }) {
+  const strings = useStrings();
+  return (
     <div class="tuning" role="status">
       <p>{strings.tuning}</p>
-      <progress value={percent} max={100} aria-label={strings.tuning} />
+      <progress value={run.progress.percent} max={100} aria-label={strings.tuning} />
       <p class="hint">
-        {Math.round(percent)} %{secondsLeft !== null && ` · ${strings.secondsLeft(secondsLeft)}`}
+        <ProgressText run={run} />
       </p>
     </div>
   );
 }
 
-/** How a fine-tuning ended: only one that was better has changed the model. */
+/** Tells how the last fine-tuning ended: the model changed only if it was better. */
 function TuningEnd({ run }: { run: Run }) {
   const strings = useStrings();
   if (run.state === 'failed') return <p>{run.error ? sentenceOf(strings, run.error) : strings.tuneSame}</p>;

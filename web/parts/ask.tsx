@@ -1,6 +1,6 @@
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { useStrings } from '../strings/index.ts';
+import { useStrings } from '../strings/languages.ts';
 
 interface Question {
   text: string;
@@ -9,7 +9,7 @@ interface Question {
   onYes: () => unknown;
 }
 
-/** A question before something is lost: the element to show, and a function that asks. */
+/** Asks before something is lost. @returns the dialog to show, and a function that opens it. */
 export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () => unknown, no?: string) => void] {
   const [question, setQuestion] = useState<Question | null>(null);
   const dialog = useRef<HTMLDialogElement>(null);
@@ -18,7 +18,7 @@ export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () =
     if (question) dialog.current?.showModal();
   }, [question]);
   const close = () => setQuestion(null);
-  const shown = question && (
+  const dialogElement = question && (
     <dialog ref={dialog} onClose={close}>
       <p>{question.text}</p>
       <div class="answers">
@@ -38,5 +38,5 @@ export function useAsk(): [VNode | null, (text: string, yes: string, onYes: () =
       </div>
     </dialog>
   );
-  return [shown, (text, yes, onYes, no = strings.keep) => setQuestion({ text, yes, onYes, no })];
+  return [dialogElement, (text, yes, onYes, no = strings.keep) => setQuestion({ text, yes, onYes, no })];
 }

@@ -4,21 +4,21 @@ interface Props {
   label: string;
   value: string;
   placeholder?: string;
-  /** Called when the learner leaves the field or presses Enter; false: it was refused, and the old name comes back. */
+  /** Is called when the learner leaves the field or presses Enter; where it returns false, the old name is shown again. */
   onChange: (value: string) => unknown;
-  /** Called with each letter as well: what is typed counts though nobody left the field. */
+  /** Calls `onChange` with each letter as well: the name counts although nobody left the field. */
   eager?: boolean;
 }
 
-/** A name that is changed where it stands. */
+/** A name that can be edited in its place. */
 export function EditableName({ label, value, placeholder, onChange, eager = false }: Props) {
   const [text, setText] = useState(value);
-  // A space after a word is one that goes on.
+  // A space at the end is kept while the learner goes on typing.
   useEffect(() => setText((typed) => (typed.trim() === value ? typed : value)), [value]);
   const commit = async () => {
     const name = text.trim();
     if (name === value) return;
-    // A name cannot be taken away, only changed.
+    // An empty name is not saved: a name can only be changed.
     if (name === '' || (await onChange(name)) === false) setText(value);
   };
   return (

@@ -1,10 +1,59 @@
-/** What the page says, in English. No jargon: a child reads this. */
-import type { Detail, ProjectStatus } from '#shared/words.ts';
+/** The page's sentences in English. They contain no jargon: children read them. */
+import type { ProjectStatus } from '#shared/words.ts';
+import { type ArtifactName, imageTypeNames } from '../facts.ts';
+import { type DetailCode, megabytesIn, namesIn, type Params, type Sentence } from './sentence.ts';
 
-type Params = Detail['params'];
-const list = (value: unknown) => (Array.isArray(value) ? value : []).join(', ');
 const minutes = (seconds: number) => (seconds <= 60 ? 'a minute' : `${Math.ceil(seconds / 60)} minutes`);
 const pictures = (count: number) => (count === 1 ? '1 picture' : `${count} pictures`);
+
+const imageTypes = new Intl.ListFormat('en-GB').format(imageTypeNames);
+
+const artifacts: Record<ArtifactName, string> = {
+  'model.onnx': 'For websites, apps and most programs (ONNX)',
+  'model.pt': 'For Python with PyTorch',
+  'model.pt2': 'For PyTorch, with the network in it',
+  'labels.txt': 'The names of the classes',
+  'report.json': 'Everything that was measured',
+};
+
+/** A code that is in no language's list is shown in the words of the API. */
+const details: Record<DetailCode, Sentence> = {
+  'needs-classes': () => 'Add a second class, so that there is something to tell apart.',
+  'needs-images': ({ least, classes }) =>
+    `Each class needs at least ${least} pictures. Still too few: ${namesIn(classes)}.`,
+  uploading: ({ count }) => `${pictures(Number(count))} on their way.`,
+  settling: () => 'Waiting a moment, in case you add more.',
+  queued: () => 'Waiting for a free computer.',
+  stopped: () => 'You stopped it. Start it again whenever you like.',
+  'left-out': ({ classes, least }) => `Left out because they have fewer than ${least} pictures: ${namesIn(classes)}.`,
+  'not-an-image': () => `This is not a picture that we can read. ${imageTypes} work.`,
+  empty: () => 'This file is empty.',
+  damaged: () => 'This picture is damaged and cannot be opened.',
+  'too-many-pixels': ({ width, height }) => `Too large: ${width} × ${height} points.`,
+  'too-large': (params) => `This file is too large (more than ${megabytesIn(params)} MB).`,
+  'never-arrived': () => 'This picture did not arrive. Please add it again.',
+  'not-sent': () => 'This picture could not be sent. Please add it again.',
+  'not-found': () => 'This is not here any more.',
+  'unsupported-type': () => `Only ${imageTypes} pictures work.`,
+  'too-many-images': ({ room }) => `The project is full: there is room for ${room} more pictures.`,
+  'too-many-bytes': () => 'The project is full. Please remove some pictures first.',
+  'too-many-projects': () => 'There are as many projects here as can be. Please delete one first.',
+  'too-many-classes': () => 'There are as many classes as a project can have.',
+  'class-exists': () => 'Another class has this name already.',
+  'too-many': ({ seconds }) => `That was too fast. Please wait ${minutes(Number(seconds))}.`,
+  'too-many-trainings': ({ seconds }) =>
+    `You asked for many trainings. Please wait ${minutes(Number(seconds))} before the next one.`,
+  'too-many-pictures': ({ seconds }) =>
+    `You added very many pictures. It goes on by itself in ${minutes(Number(seconds))}.`,
+  'unknown-backbone': () => 'These eyes are no longer offered. Please load the page again.',
+  'out-of-reach': () => 'This cannot be reached at the moment. Please try again in a few seconds.',
+  'out-of-limits': () => 'A name has 1 to 100 characters.',
+  'out-of-memory': () => 'The computer ran out of memory. Try with fewer pictures.',
+  'out-of-room': () => 'The computer has no room left on its disk. Try with fewer pictures.',
+  'too-many-to-tune': () => 'There are too many pictures to learn more closely.',
+  'too-few-images': () => 'Two classes need two pictures each.',
+  failed: () => 'Something went wrong while learning. Try again; your pictures are safe.',
+};
 
 export const en = {
   languageName: 'English',
@@ -76,7 +125,7 @@ export const en = {
   noBusiness: 'not for business use',
   learnWith: 'Learn with these eyes',
   secondsLeft: (seconds: number) => (seconds < 2 ? 'almost done' : `about ${Math.round(seconds)} seconds left`),
-  accuracy: (right: number, of: number) => `${right} of ${of} right`,
+  accuracy: (right: number, total: number) => `${right} of ${total} right`,
   accuracyExplained: 'That is how often it was right about pictures it had not learned from.',
   accuracyRange: (low: number, high: number) =>
     `With pictures like these, expect between ${low} % and ${high} %. More pictures make this surer.`,
@@ -95,7 +144,7 @@ export const en = {
       `It mixes up “${name}” and “${said}”. Add pictures of both that show how they differ.`,
     'more-of-all': () => 'It still gets better with every picture. Add more of each class.',
     try: () => 'It is good at this. Try it on something it has never seen.',
-  } as Record<string, (params: Params) => string>,
+  } as Record<string, Sentence>,
   looksTitle: 'What did it look at?',
   looksHelp: 'The bright parts of a picture are those that it knows it by.',
   looksAround: 'It looks at what is around it more than at the thing itself.',
@@ -117,13 +166,7 @@ export const en = {
   thinking: 'Looking …',
   older: 'This model does not know your newest changes yet.',
   downloads: 'Take it with you',
-  artifacts: {
-    'model.onnx': 'For websites, apps and most programs (ONNX)',
-    'model.pt': 'For Python with PyTorch',
-    'model.pt2': 'For PyTorch, with the network in it',
-    'labels.txt': 'The names of the classes',
-    'report.json': 'Everything that was measured',
-  } as Record<string, string>,
+  artifacts,
 
   programs: 'For programs',
   programsHelp: 'A program needs a key to ask this model. A new key ends the one before, and all links to this model.',
@@ -133,44 +176,7 @@ export const en = {
   tryAgain: 'Please try again.',
   offline: 'No connection to AI Teacher. Nothing is lost; this page goes on by itself.',
 
-  /** Sentences for the codes that the API gives. One that is missing here is shown as the API wrote it. */
-  details: {
-    'needs-classes': () => 'Add a second class, so that there is something to tell apart.',
-    'needs-images': ({ least, classes }: Params) =>
-      `Each class needs at least ${least} pictures. Still too few: ${list(classes)}.`,
-    uploading: ({ count }: Params) => `${pictures(Number(count))} on their way.`,
-    settling: () => 'Waiting a moment, in case you add more.',
-    queued: () => 'Waiting for a free computer.',
-    stopped: () => 'You stopped it. Start it again whenever you like.',
-    'left-out': ({ classes, least }: Params) =>
-      `Left out because they have fewer than ${least} pictures: ${list(classes)}.`,
-    'not-an-image': () => 'This is not a picture that we can read. JPEG, PNG and WebP work.',
-    empty: () => 'This file is empty.',
-    damaged: () => 'This picture is damaged and cannot be opened.',
-    'too-many-pixels': ({ width, height }: Params) => `Too large: ${width} × ${height} points.`,
-    'too-large': () => 'This file is too large (more than 15 MB).',
-    'never-arrived': () => 'This picture did not arrive. Please add it again.',
-    'not-sent': () => 'This picture could not be sent. Please add it again.',
-    'unsupported-type': () => 'Only JPEG, PNG and WebP pictures work.',
-    'too-many-images': ({ room }: Params) => `The project is full: there is room for ${room} more pictures.`,
-    'too-many-bytes': () => 'The project is full. Please remove some pictures first.',
-    'too-many-projects': () => 'There are as many projects here as can be. Please delete one first.',
-    'too-many-classes': () => 'There are as many classes as a project can have.',
-    'class-exists': () => 'Another class has this name already.',
-    'too-many': ({ seconds }: Params) => `That was too fast. Please wait ${minutes(Number(seconds))}.`,
-    'too-many-trainings': ({ seconds }: Params) =>
-      `You asked for many trainings. Please wait ${minutes(Number(seconds))} before the next one.`,
-    'too-many-pictures': ({ seconds }: Params) =>
-      `You added very many pictures. It goes on by itself in ${minutes(Number(seconds))}.`,
-    'unknown-backbone': () => 'These eyes are no longer offered. Please load the page again.',
-    'out-of-reach': () => 'This cannot be reached at the moment. Please try again in a few seconds.',
-    'out-of-limits': () => 'A name has 1 to 100 characters.',
-    'out-of-memory': () => 'The computer ran out of memory. Try with fewer pictures.',
-    'out-of-room': () => 'The computer has no room left on its disk. Try with fewer pictures.',
-    'too-many-to-tune': () => 'There are too many pictures to learn more closely.',
-    'too-few-images': () => 'Two classes need two pictures each.',
-    failed: () => 'Something went wrong while learning. Try again; your pictures are safe.',
-  } as Record<string, (params: Params) => string>,
+  details,
 };
 
 export type Strings = typeof en;

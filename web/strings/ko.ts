@@ -1,10 +1,10 @@
-/** What the page says, in Korean. */
-import type { Detail } from '#shared/words.ts';
+/** The page's sentences in Korean. */
+import { imageTypeNames } from '../facts.ts';
 import type { Strings } from './en.ts';
 import { quotedAfter } from './korean.ts';
+import { megabytesIn, namesIn } from './sentence.ts';
 
-type Params = Detail['params'];
-const list = (value: unknown) => (Array.isArray(value) ? value : []).join(', ');
+const imageTypes = imageTypeNames.join(', ');
 const minutes = (seconds: number) => `${Math.max(1, Math.ceil(seconds / 60))}분`;
 const pictures = (count: number) => `사진 ${count}장`;
 
@@ -76,21 +76,20 @@ export const ko: Strings = {
   noBusiness: '사업에는 쓸 수 없음',
   learnWith: '이 눈으로 배우기',
   secondsLeft: (seconds) => (seconds < 2 ? '거의 다 됐어요' : `${Math.round(seconds)}초쯤 남았어요`),
-  accuracy: (right, of) => `${of}장 가운데 ${right}장을 맞혔어요`,
+  accuracy: (right, total) => `${total}장 가운데 ${right}장을 맞혔어요`,
   accuracyExplained: '배울 때 보지 않은 사진을 얼마나 맞혔는지예요.',
   accuracyRange: (low, high) =>
     `이런 사진이라면 ${low} %에서 ${high} % 사이로 맞힐 거예요. 사진이 많을수록 더 확실해져요.`,
   accuracyUnknown: '얼마나 잘하는지 알기에는 사진이 너무 적어요. 조금 더 넣어 주세요.',
   nextTitle: '이렇게 해 보세요:',
   next: {
-    'more-pictures': ({ class: name, images }: Params) =>
-      `‘${name}’에는 사진이 ${images}장뿐이에요. 조금 더 넣어 주세요.`,
-    'different-pictures': ({ class: name }: Params) =>
+    'more-pictures': ({ class: name, images }) => `‘${name}’에는 사진이 ${images}장뿐이에요. 조금 더 넣어 주세요.`,
+    'different-pictures': ({ class: name }) =>
       `‘${name}’ 사진이 거의 다 비슷해요. 다른 곳, 다른 쪽, 다른 빛에서 찍은 사진을 넣어 주세요.`,
-    background: ({ class: name }: Params) =>
+    background: ({ class: name }) =>
       `‘${name}’ 둘레에 있는 것을 보고 알아맞혀요. 다른 곳에서 찍은 사진과, 같은 곳에서 찍은 다른 것들의 사진을 넣어 주세요.`,
     'check-pictures': () => '다른 클래스에 들어간 사진이 있을지 몰라요. 다르게 대답한 사진을 살펴보세요.',
-    'tell-apart': ({ class: name, said }: Params) =>
+    'tell-apart': ({ class: name, said }) =>
       `‘${name}’과(와) ‘${said}’을(를) 헷갈려요. 무엇이 다른지 보이는 사진을 둘 다 넣어 주세요.`,
     'more-of-all': () => '사진이 늘수록 아직 더 나아져요. 클래스마다 더 넣어 주세요.',
     try: () => '아주 잘해요. 한 번도 본 적 없는 것을 보여 주세요.',
@@ -135,30 +134,30 @@ export const ko: Strings = {
 
   details: {
     'needs-classes': () => '구별하려면 클래스가 하나 더 있어야 해요.',
-    'needs-images': ({ least, classes }: Params) =>
-      `클래스마다 사진이 ${least}장 이상 있어야 해요. 아직 모자라요: ${list(classes)}.`,
-    uploading: ({ count }: Params) => `${pictures(Number(count))}이 오고 있어요.`,
+    'needs-images': ({ least, classes }) =>
+      `클래스마다 사진이 ${least}장 이상 있어야 해요. 아직 모자라요: ${namesIn(classes)}.`,
+    uploading: ({ count }) => `${pictures(Number(count))}이 오고 있어요.`,
     settling: () => '더 넣을지 몰라서 잠깐 기다려요.',
     queued: () => '빈 컴퓨터를 기다리고 있어요.',
     stopped: () => '멈췄어요. 언제든지 다시 시작할 수 있어요.',
-    'left-out': ({ classes, least }: Params) => `사진이 ${least}장이 안 되어 빠졌어요: ${list(classes)}.`,
-    'not-an-image': () => '읽을 수 있는 사진이 아니에요. JPEG, PNG, WebP 사진을 넣어 주세요.',
+    'left-out': ({ classes, least }) => `사진이 ${least}장이 안 되어 빠졌어요: ${namesIn(classes)}.`,
+    'not-an-image': () => `읽을 수 있는 사진이 아니에요. ${imageTypes} 사진을 넣어 주세요.`,
     empty: () => '빈 파일이에요.',
     damaged: () => '사진이 망가져서 열 수 없어요.',
-    'too-many-pixels': ({ width, height }: Params) => `사진이 너무 커요: ${width} × ${height}점.`,
-    'too-large': () => '파일이 너무 커요(15 MB가 넘어요).',
+    'too-many-pixels': ({ width, height }) => `사진이 너무 커요: ${width} × ${height}점.`,
+    'too-large': (params) => `파일이 너무 커요(${megabytesIn(params)} MB가 넘어요).`,
     'never-arrived': () => '사진이 오지 않았어요. 다시 넣어 주세요.',
     'not-sent': () => '사진을 보내지 못했어요. 다시 넣어 주세요.',
-    'unsupported-type': () => 'JPEG, PNG, WebP 사진만 넣을 수 있어요.',
-    'too-many-images': ({ room }: Params) => `프로젝트가 가득 찼어요. ${room}장만 더 넣을 수 있어요.`,
+    'not-found': () => '이제 여기에 없어요.',
+    'unsupported-type': () => `${imageTypes} 사진만 넣을 수 있어요.`,
+    'too-many-images': ({ room }) => `프로젝트가 가득 찼어요. ${room}장만 더 넣을 수 있어요.`,
     'too-many-bytes': () => '프로젝트가 가득 찼어요. 먼저 사진을 몇 장 지워 주세요.',
     'too-many-projects': () => '프로젝트를 더 만들 수 없어요. 먼저 하나를 지워 주세요.',
     'too-many-classes': () => '클래스를 더 넣을 수 없어요.',
     'class-exists': () => '같은 이름의 클래스가 있어요.',
-    'too-many': ({ seconds }: Params) => `너무 빨라요. ${minutes(Number(seconds))}만 기다려 주세요.`,
-    'too-many-trainings': ({ seconds }: Params) =>
-      `학습을 많이 했어요. ${minutes(Number(seconds))} 뒤에 다시 해 주세요.`,
-    'too-many-pictures': ({ seconds }: Params) =>
+    'too-many': ({ seconds }) => `너무 빨라요. ${minutes(Number(seconds))}만 기다려 주세요.`,
+    'too-many-trainings': ({ seconds }) => `학습을 많이 했어요. ${minutes(Number(seconds))} 뒤에 다시 해 주세요.`,
+    'too-many-pictures': ({ seconds }) =>
       `사진을 아주 많이 넣었어요. ${minutes(Number(seconds))} 뒤에 저절로 계속해요.`,
     'unknown-backbone': () => '이 눈은 이제 쓸 수 없어요. 페이지를 다시 열어 주세요.',
     'out-of-reach': () => '지금은 연결할 수 없어요. 몇 초 뒤에 다시 해 주세요.',

@@ -1,24 +1,24 @@
-/** The files of a drop, those in folders too. */
-export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
-  // Entries have to be taken before the first await: the transfer is empty afterwards.
+/** Lists the files of a drop, including those in folders. */
+export async function listDroppedFiles(transfer: DataTransfer): Promise<File[]> {
+  // The transfer is empty after the first await, so its entries are taken before.
   const entries = [...transfer.items].flatMap((item) => item.webkitGetAsEntry?.() ?? []);
   if (entries.length === 0) return [...transfer.files];
-  const found: File[] = [];
-  for (const entry of entries) await collect(entry, found);
-  return found;
+  const files: File[] = [];
+  for (const entry of entries) await collect(entry, files);
+  return files;
 }
 
-async function collect(entry: FileSystemEntry, found: File[]): Promise<void> {
+async function collect(entry: FileSystemEntry, files: File[]): Promise<void> {
   if (entry.name.startsWith('.')) return;
   if (entry.isFile) {
-    found.push(await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)));
+    files.push(await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)));
     return;
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
-  // A reader gives a hundred at a time, and nothing when it is at the end.
+  // A reader returns at most a hundred entries at a time, and none at the end.
   for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
-    if (some.length === 0) return;
-    for (const one of some) await collect(one, found);
+    const entries = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return;
+    for (const child of entries) await collect(child, files);
   }
 }

@@ -1,21 +1,23 @@
-/** A picture made ready to leave the browser: upright, at most 1,024 pixels, never cropped, without what its camera noted. */
+/** Prepares a picture for sending: upright, scaled down, never cropped, and without the camera's metadata. */
+import type { Detail } from '#shared/words.ts';
+import { imageTypeNames, imageTypes, longestSide, mostImageBytes, mostImageMegabytes } from '../facts.ts';
 
-export const longestSide = 1024;
-const mostBytes = 15_000_000;
-const taken = ['image/jpeg', 'image/png', 'image/webp'];
-
-/** The file is no picture that can be sent; `code` names the reason as a rejected image's would. */
+/** The file is no picture that can be sent; `detail` is what the studio would say of it. */
 export class NotSendable extends Error {
-  readonly code: 'not-an-image' | 'too-large';
-  constructor(code: 'not-an-image' | 'too-large') {
-    super(code);
-    this.code = code;
+  readonly detail: Detail;
+  constructor(detail: Omit<Detail, 'message'>) {
+    super(detail.code);
+    this.detail = { ...detail, message: detail.code };
   }
 }
 
+const notAnImage = () => new NotSendable({ code: 'not-an-image', params: { types: imageTypeNames } });
+const tooLarge = () =>
+  new NotSendable({ code: 'too-large', params: { limit: mostImageBytes, megabytes: mostImageMegabytes } });
+
 /**
- * Scaled and encoded again as JPEG, with white behind what is transparent. What the browser cannot decode goes as it is when
- * it claims to be a picture: the trainer says what is wrong with it.
+ * Scales a picture down and encodes it as JPEG, with white behind transparent parts. A file of an accepted type that the
+ * browser cannot decode is returned as it is: the trainer reports what is wrong with it.
  *
  * @throws NotSendable
  */
@@ -24,22 +26,22 @@ export async function prepare(file: Blob): Promise<Blob> {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' });
   } catch {
-    if (!taken.includes(file.type)) throw new NotSendable('not-an-image');
-    if (file.size > mostBytes) throw new NotSendable('too-large');
+    if (!imageTypes.includes(file.type)) throw notAnImage();
+    if (file.size > mostImageBytes) throw tooLarge();
     return file;
   }
   try {
     const scale = Math.min(1, longestSide / Math.max(bitmap.width, bitmap.height));
     const width = Math.max(1, Math.round(bitmap.width * scale));
     const height = Math.max(1, Math.round(bitmap.height * scale));
-    const { context, encode } = canvasOf(width, height);
+    const { context, encode } = createCanvas(width, height);
     context.fillStyle = 'white';
     context.fillRect(0, 0, width, height);
     context.imageSmoothingQuality = 'high';
     context.drawImage(bitmap, 0, 0, width, height);
     return await encode();
   } finally {
-    // A thousand decoded pictures would be gigabytes before the browser collects them by itself.
+    // A thousand decoded pictures would take gigabytes before the browser collects them.
     bitmap.close();
   }
 }
@@ -47,8 +49,8 @@ export async function prepare(file: Blob): Promise<Blob> {
 const type = 'image/jpeg';
 const quality = 0.9;
 
-/** A canvas off the page where the browser has one, so that encoding is not on the page's own thread. */
-function canvasOf(width: number, height: number) {
+/** Creates an offscreen canvas where the browser has one, so that encoding does not block the page's thread. */
+function createCanvas(width: number, height: number) {
   if (typeof OffscreenCanvas !== 'undefined') {
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext('2d');
@@ -57,7 +59,7 @@ function canvasOf(width: number, height: number) {
   const canvas = Object.assign(document.createElement('canvas'), { width, height });
   const encode = () =>
     new Promise<Blob>((resolve, reject) =>
-      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new NotSendable('not-an-image'))), type, quality),
+      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(notAnImage())), type, quality),
     );
   return { context: canvas.getContext('2d')!, encode };
 }

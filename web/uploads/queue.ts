@@ -1,128 +1,155 @@
 /**
- * Files on their way to the bucket. Only a handful are prepared and sent at once, whatever the number that was dropped: the
- * rest are handles to files, so memory does not grow with them. Links are asked for just ahead of need and do not expire.
+ * Sends files to the bucket. Only a few are prepared and sent at a time, however many were dropped: the rest are handles to
+ * files, so memory does not grow with their number. Upload links are requested just ahead of need, so they do not expire.
  */
 import type { Detail } from '#shared/words.ts';
-import { ApiError, type Upload } from '../api.ts';
+import { ApiError, type Upload, type UploadRequest } from '../api.ts';
 import { NotSendable } from './prepare.ts';
 
-export interface Batch {
-  id: number;
+/** Where pictures go. It is fixed when a batch is made, whatever the learner opens afterwards. */
+export interface Target {
+  projectId: string;
   classId: string;
+}
+
+/** The files of one drop or choice. */
+export interface Batch extends Target {
+  id: number;
   total: number;
   sent: number;
-  /** Those that could not be sent, with their reason; the page shows the first ones. */
+  /** Files that could not be sent, with the reason; the page shows the first ones. */
   failed: { name: string; reason: Detail }[];
-  /** Why nothing is sent at the moment, the network or what the studio said; sending goes on by itself. */
+  /** Why nothing is sent at the moment: the network, or the studio's refusal. Sending resumes without the learner. */
   paused: 'offline' | Detail | null;
 }
 
-interface Sending {
-  ask: (classId: string, files: { name: string; type: string; bytes: number }[]) => Promise<Upload[]>;
-  askAgain: (imageId: string) => Promise<Upload>;
+export const isFinished = ({ total, sent, failed }: Batch): boolean => sent + failed.length >= total;
+
+interface UploadDeps {
+  requestUploads: (target: Target, files: UploadRequest[]) => Promise<Upload[]>;
+  renewUpload: (target: Target, imageId: string) => Promise<Upload>;
   post: (upload: Upload, picture: Blob) => Promise<void>;
   prepare: (file: Blob) => Promise<Blob>;
   wait: (seconds: number) => Promise<void>;
   onChange: (batch: Batch) => void;
 }
 
-/** The bucket refused: a fresh link may help, or the picture is not what it should be. */
+/** The bucket refused a picture; a fresh link may help. */
 export class PostRefused extends Error {}
 
-const atOnce = 2;
-const perRequest = 6;
-const mostTries = 6;
+/** One chunk is prepared while the other one is sent. */
+const chunksAtOnce = 2;
+const filesPerChunk = 6;
+const mostRetries = 6;
+const mostFreshLinks = 2;
+const longestPauseSeconds = 30;
 
-export function createUploads({ ask, askAgain, post, prepare, wait, onChange }: Sending) {
-  let batches = 0;
+interface Job {
+  deps: UploadDeps;
+  batch: Batch;
+  /** When it aborts, nothing more is sent and no change is reported. */
+  signal: AbortSignal;
+}
 
-  /** Sends `files` to a class; resolves when each was sent or has failed. */
-  async function send(classId: string, files: File[]): Promise<Batch> {
-    const batch: Batch = { id: ++batches, classId, total: files.length, sent: 0, failed: [], paused: null };
-    let taken = 0;
-    onChange({ ...batch });
-    const worker = async () => {
-      for (;;) {
-        const some = files.slice(taken, taken + perRequest);
-        if (some.length === 0) return;
-        taken += some.length;
-        await sendSome(batch, some);
+interface Prepared {
+  file: File;
+  picture: Blob;
+}
+
+export function createUploadQueue(deps: UploadDeps) {
+  let batchCount = 0;
+  /** Sends `files` to a class; resolves when each is sent or has failed, or when `signal` aborts. */
+  async function send(target: Target, files: File[], signal = new AbortController().signal): Promise<Batch> {
+    const batch: Batch = { ...target, id: ++batchCount, total: files.length, sent: 0, failed: [], paused: null };
+    const job = { deps, batch, signal };
+    change(job, {});
+    let position = 0;
+    const sendChunks = async () => {
+      while (position < files.length && !signal.aborted) {
+        const chunk = files.slice(position, position + filesPerChunk);
+        position += chunk.length;
+        await sendChunk(job, chunk);
       }
     };
-    // One prepares while the other sends.
-    await Promise.all(Array.from({ length: atOnce }, worker));
+    await Promise.all(Array.from({ length: chunksAtOnce }, sendChunks));
     return batch;
   }
-
-  async function sendSome(batch: Batch, files: File[]): Promise<void> {
-    const ready: { file: File; picture: Blob }[] = [];
-    for (const file of files) {
-      try {
-        ready.push({ file, picture: await prepare(file) });
-      } catch (error) {
-        fail(batch, file, reasonOf(error));
-      }
-    }
-    if (ready.length === 0) return;
-    try {
-      const described = ready.map(({ file, picture }) => ({
-        name: file.name,
-        type: picture.type,
-        bytes: picture.size,
-      }));
-      const uploads = await patiently(batch, () => ask(batch.classId, described));
-      await Promise.all(ready.map((one, index) => sendOne(batch, one.file, one.picture, uploads[index]!)));
-    } catch (error) {
-      for (const { file } of ready) fail(batch, file, reasonOf(error));
-    }
-  }
-
-  async function sendOne(batch: Batch, file: File, picture: Blob, first: Upload): Promise<void> {
-    let upload = first;
-    try {
-      await patiently(batch, async (tries) => {
-        if (tries > 0) upload = await askAgain(first.imageId);
-        await post(upload, picture);
-      });
-      batch.sent++;
-      onChange({ ...batch });
-    } catch (error) {
-      // It came after all: the answer was lost, not the picture.
-      if (error instanceof ApiError && error.detail.code === 'not-pending') {
-        batch.sent++;
-        onChange({ ...batch });
-      } else fail(batch, file, reasonOf(error));
-    }
-  }
-
-  /** Tries again what a bad network or a busy server may have caused, with growing, jittered pauses. */
-  async function patiently<T>(batch: Batch, work: (tries: number) => Promise<T>): Promise<T> {
-    for (let tries = 0; ; tries++) {
-      try {
-        const done = await work(tries);
-        if (batch.paused) onChange({ ...Object.assign(batch, { paused: null }) });
-        return done;
-      } catch (error) {
-        const refused = error instanceof ApiError && error.status !== 429 && error.status < 500;
-        if (refused || (error instanceof PostRefused && tries >= 2)) throw error;
-        const paused = pauseOf(error);
-        // There is no end of patience without a network, or when the studio says how long to wait: the files are still there then.
-        if (!paused && tries >= mostTries) throw error;
-        if (paused && (tries > 0 || paused !== 'offline')) onChange({ ...Object.assign(batch, { paused }) });
-        const asked = error instanceof ApiError ? error.retryAfter : null;
-        await wait(
-          asked === null ? Math.min(30, 2 ** tries) * (0.75 + Math.random() / 2) : asked * (1 + Math.random() / 4),
-        );
-      }
-    }
-  }
-
-  function fail(batch: Batch, file: File, reason: Detail): void {
-    batch.failed.push({ name: file.name, reason });
-    onChange({ ...batch });
-  }
-
   return { send };
+}
+
+async function sendChunk(job: Job, files: File[]): Promise<void> {
+  const prepared = await prepareChunk(job, files);
+  if (prepared.length === 0) return;
+  try {
+    const described = prepared.map(({ file, picture }) => ({
+      name: file.name,
+      type: picture.type,
+      bytes: picture.size,
+    }));
+    const uploads = await retry(job, () => job.deps.requestUploads(job.batch, described));
+    await Promise.all(prepared.map((item, index) => sendPicture(job, item, uploads[index]!)));
+  } catch (error) {
+    for (const { file } of prepared) fail(job, file, error);
+  }
+}
+
+async function prepareChunk(job: Job, files: File[]): Promise<Prepared[]> {
+  const prepared: Prepared[] = [];
+  for (const file of files) {
+    try {
+      prepared.push({ file, picture: await job.deps.prepare(file) });
+    } catch (error) {
+      fail(job, file, error);
+    }
+  }
+  return prepared;
+}
+
+async function sendPicture(job: Job, { file, picture }: Prepared, first: Upload): Promise<void> {
+  const { deps, batch } = job;
+  let upload = first;
+  try {
+    await retry(job, async (retries) => {
+      if (retries > 0) upload = await deps.renewUpload(batch, first.imageId);
+      await deps.post(upload, picture);
+    });
+  } catch (error) {
+    // The picture did arrive: only the bucket's answer was lost.
+    const arrived = error instanceof ApiError && error.detail.code === 'not-pending';
+    if (!arrived) return fail(job, file, error);
+  }
+  change(job, { sent: batch.sent + 1 });
+}
+
+/** Retries what a bad network or a busy server may have caused, after growing pauses with jitter. */
+async function retry<T>(job: Job, work: (retries: number) => Promise<T>): Promise<T> {
+  for (let retries = 0; ; retries++) {
+    job.signal.throwIfAborted();
+    try {
+      const result = await work(retries);
+      if (job.batch.paused) change(job, { paused: null });
+      return result;
+    } catch (error) {
+      if (isFinal(error, retries)) throw error;
+      const paused = pauseOf(error);
+      // The first failure of the network is often the only one, so it is not shown.
+      if (paused && (retries > 0 || paused !== 'offline')) change(job, { paused });
+      await job.deps.wait(secondsBefore(error, retries));
+    }
+  }
+}
+
+/** Without a network, and while the studio asks for time, there is no last retry: the files stay where they are. */
+function isFinal(error: unknown, retries: number): boolean {
+  if (error instanceof ApiError && error.status !== 429 && error.status < 500) return true;
+  if (error instanceof PostRefused && retries >= mostFreshLinks) return true;
+  return pauseOf(error) === null && retries >= mostRetries;
+}
+
+function secondsBefore(error: unknown, retries: number): number {
+  const asked = error instanceof ApiError ? error.retryAfter : null;
+  if (asked !== null) return asked * (1 + Math.random() / 4);
+  return Math.min(longestPauseSeconds, 2 ** retries) * (0.75 + Math.random() / 2);
 }
 
 function pauseOf(error: unknown): Batch['paused'] {
@@ -130,13 +157,22 @@ function pauseOf(error: unknown): Batch['paused'] {
   return error instanceof PostRefused ? null : 'offline';
 }
 
-function reasonOf(error: unknown): Detail {
-  if (error instanceof ApiError) return error.detail;
-  const code = error instanceof NotSendable ? error.code : 'not-sent';
-  return { code, params: {}, message: error instanceof Error ? error.message : String(error) };
+function fail(job: Job, file: File, error: unknown): void {
+  job.batch.failed.push({ name: file.name, reason: reasonOf(error) });
+  change(job, {});
 }
 
-/** Sends a picture by its presigned POST; the file goes last. */
+function change({ deps, batch, signal }: Job, values: Partial<Batch>): void {
+  Object.assign(batch, values);
+  if (!signal.aborted) deps.onChange({ ...batch });
+}
+
+function reasonOf(error: unknown): Detail {
+  if (error instanceof ApiError || error instanceof NotSendable) return error.detail;
+  return { code: 'not-sent', params: {}, message: error instanceof Error ? error.message : String(error) };
+}
+
+/** Sends a picture by its presigned POST, whose last field has to be the file. */
 export async function postPicture({ url, fields }: Upload, picture: Blob): Promise<void> {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
