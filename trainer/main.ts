@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { createBucket } from '#shared/bucket.ts';
 import { connect } from '#shared/database.ts';
 import { uploadsPrefix } from '#shared/keys.ts';
+import type { Log } from '#shared/log.ts';
 import { createQueues } from '#shared/queues.ts';
+import type { Settings } from '#shared/settings.ts';
 import { start } from '#shared/start.ts';
 import { consume } from './consume.ts';
 import { createIngest } from './ingest.ts';
@@ -26,37 +28,12 @@ await start('trainer', async ({ settings: given, log, stopping, opened }) => {
   const queues = createQueues(settings);
   opened.defer(queues.close);
 
-  const python = {
-    python: settings.PYTHON,
-    root: fileURLToPath(new URL('..', import.meta.url)),
-    threads: settings.THREADS,
-    backbones: settings.BACKBONES,
-    cache: settings.MODEL_CACHE,
-    device: settings.DEVICE,
-    gpuMemory: settings.GPU_MEMORY,
-    log,
-  };
-  // Two children: a picture that crashes its decoder must not take a training with it, nor wait for one.
-  const ingestChild = createPythonChild({ ...python, role: 'ingest' });
-  opened.defer(ingestChild.close);
-  const trainChild = createPythonChild({ ...python, role: 'train' });
-  opened.defer(trainChild.close);
-  // Both start at once; pictures need not wait for PyTorch, which takes seconds to import.
-  const greeting = trainChild.hello();
-  greeting.then(
-    (train) => log.info({ train }, 'ready to train'),
-    (error) => log.error({ err: error }, 'training will not work'),
-  );
-  log.info({ ingest: await ingestChild.hello() }, 'ready for pictures');
-
+  const { ingestChild, trainChild, device } = await startChildren(settings, log, opened);
   const pictures = createPictures(ingestChild, { pixels: settings.IMAGE_PIXELS, log });
   const stages = {
     head: createHeadStage(
       abortLater(stopping, settings.DRAIN_SECONDS),
-      greeting.then(
-        ({ device }) => device === 'cuda',
-        () => false,
-      ),
+      device.then((name) => name === 'cuda'),
     ),
     'fine-tune': createFineTuneStage(stopping),
   };
@@ -93,6 +70,40 @@ await start('trainer', async ({ settings: given, log, stopping, opened }) => {
     }),
   ]);
 });
+
+/**
+ * Starts the two Python children and waits for the one that ingests. There are two so that a picture that crashes its decoder
+ * takes no training with it, nor waits for one.
+ */
+async function startChildren(settings: Settings<'trainer'>, log: Log, opened: AsyncDisposableStack) {
+  const options = {
+    python: settings.PYTHON,
+    root: fileURLToPath(new URL('..', import.meta.url)),
+    threads: settings.THREADS,
+    backbones: settings.BACKBONES,
+    cache: settings.MODEL_CACHE,
+    device: settings.DEVICE,
+    gpuMemory: settings.GPU_MEMORY,
+    log,
+  };
+  const ingestChild = createPythonChild({ ...options, role: 'ingest' });
+  opened.defer(ingestChild.close);
+  const trainChild = createPythonChild({ ...options, role: 'train' });
+  opened.defer(trainChild.close);
+  // Both start at once; pictures need not wait for PyTorch, which takes seconds to import.
+  const device = trainChild.hello().then(
+    (train) => {
+      log.info({ train }, 'ready to train');
+      return train.device;
+    },
+    (error) => {
+      log.error({ err: error }, 'training will not work');
+      return null;
+    },
+  );
+  log.info({ ingest: await ingestChild.hello() }, 'ready for pictures');
+  return { ingestChild, trainChild, device };
+}
 
 /** A signal that is aborted so many seconds after another one. */
 function abortLater(signal: AbortSignal, seconds: number): AbortSignal {

@@ -58,83 +58,83 @@ const isMissing = (error: unknown): boolean =>
   ['NotFound', 'NoSuchKey', 'PreconditionFailed'].includes((error as Error)?.name) ||
   [404, 412].includes((error as { $metadata?: { httpStatusCode?: number } })?.$metadata?.httpStatusCode ?? 0);
 
-/**
- * The SDK (which reads AWS_ENDPOINT_URL_S3 itself) is loaded with the first use, not with the program: cold starts. A
- * second client signs what browsers use, for BUCKET_ENDPOINT_URL, which the program itself may not even reach.
- */
+interface Clients {
+  sdk: typeof import('@aws-sdk/client-s3');
+  s3: S3Client;
+  /** Signs what browsers use, for BUCKET_ENDPOINT_URL, which the program itself may not even reach. */
+  signer: S3Client;
+}
+
+/** The SDK (which reads AWS_ENDPOINT_URL_S3 itself) is loaded with the first use, not with the program: cold starts. */
 export function createBucket(settings: BucketSettings): Bucket {
-  const Bucket = settings.BUCKET;
-  const publicEndpoint = settings.BUCKET_ENDPOINT_URL ?? settings.AWS_ENDPOINT_URL_S3;
-  const load = async () => {
-    const sdk = await import('@aws-sdk/client-s3');
-    const client = (endpoint?: string): S3Client =>
-      new sdk.S3Client({
-        region: settings.AWS_REGION,
-        maxAttempts: 5,
-        // Otherwise the SDK signs the checksum of an empty body into presigned requests.
-        requestChecksumCalculation: 'WHEN_REQUIRED',
-        ...(endpoint && { endpoint, forcePathStyle: true }),
-      });
-    return { sdk, s3: client(settings.AWS_ENDPOINT_URL_S3), signer: client(publicEndpoint) };
-  };
-  let loaded: ReturnType<typeof load> | undefined;
+  const { BUCKET: name } = settings;
+  let loaded: Promise<Clients> | undefined;
   const use = () => {
-    loaded ??= load();
+    loaded ??= loadClients(settings);
     return loaded;
   };
-
-  async function deleteVersions(versions: { Key: string; VersionId?: string | undefined }[]): Promise<void> {
-    const { sdk, s3 } = await use();
-    for (let at = 0; at < versions.length; at += 1000) {
-      const Objects = versions.slice(at, at + 1000);
-      const { Errors = [] } = await s3.send(new sdk.DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }));
-      const failed = Errors.find(({ Code }) => Code !== 'NoSuchKey');
-      if (failed) throw new Error(`S3 did not delete ${failed.Key}: ${failed.Code} ${failed.Message}`);
-    }
-  }
-
-  async function erase(prefix: string): Promise<number> {
-    const { sdk, s3 } = await use();
-    // Always the first page again: what it named is gone by then.
-    for (let erased = 0, before = ''; ; ) {
-      const page = await s3.send(new sdk.ListObjectVersionsCommand({ Bucket, Prefix: prefix }));
-      const found = [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])];
-      if (found.length === 0) return erased;
-      const first = `${found[0]!.Key} ${found[0]!.VersionId}`;
-      if (first === before) throw new Error(`S3 says that it deleted ${first} (a version), and lists it still.`);
-      before = first;
-      // "null" is a version like others: without its name, a bucket whose versioning was suspended would only mark it.
-      await deleteVersions(found.map(({ Key, VersionId }) => ({ Key: Key!, VersionId })));
-      erased += found.length;
-    }
-  }
-
   return {
-    name: Bucket,
-    presignUpload: async (key, { type, bytes, seconds }) => {
-      const [{ createPresignedPost }, { signer }] = await Promise.all([import('@aws-sdk/s3-presigned-post'), use()]);
-      return createPresignedPost(signer, {
-        Bucket,
-        Key: key,
-        Expires: seconds,
-        Fields: { 'Content-Type': type },
-        Conditions: [
-          ['eq', '$Content-Type', type],
-          ['content-length-range', 0, bytes],
-        ],
-      });
+    name,
+    ...createLinks(name, use),
+    ...createObjects(name, use),
+    ...createRemoval(name, use),
+    close: async () => {
+      const clients = await loaded;
+      clients?.s3.destroy();
+      clients?.signer.destroy();
     },
-    presignDownload: async (key, seconds) => {
-      const [{ getSignedUrl }, { sdk, signer }] = await Promise.all([import('@aws-sdk/s3-request-presigner'), use()]);
-      const step = Math.ceil(seconds / 10);
-      const signingDate = new Date(Math.floor(Date.now() / 1000 / step) * step * 1000);
-      const command = new sdk.GetObjectCommand({
-        Bucket,
-        Key: key,
-        ResponseCacheControl: `private, max-age=${seconds}, immutable`,
-      });
-      return getSignedUrl(signer, command, { signingDate, expiresIn: Math.min(seconds + step, longestLink) });
-    },
+  };
+}
+
+async function loadClients(settings: BucketSettings): Promise<Clients> {
+  const sdk = await import('@aws-sdk/client-s3');
+  const createClient = (endpoint?: string): S3Client =>
+    new sdk.S3Client({
+      region: settings.AWS_REGION,
+      maxAttempts: 5,
+      // Otherwise the SDK signs the checksum of an empty body into presigned requests.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      ...(endpoint && { endpoint, forcePathStyle: true }),
+    });
+  const { AWS_ENDPOINT_URL_S3, BUCKET_ENDPOINT_URL = AWS_ENDPOINT_URL_S3 } = settings;
+  return { sdk, s3: createClient(AWS_ENDPOINT_URL_S3), signer: createClient(BUCKET_ENDPOINT_URL) };
+}
+
+const createLinks = (
+  Bucket: string,
+  use: () => Promise<Clients>,
+): Pick<Bucket, 'presignUpload' | 'presignDownload'> => ({
+  presignUpload: async (key, { type, bytes, seconds }) => {
+    const [{ createPresignedPost }, { signer }] = await Promise.all([import('@aws-sdk/s3-presigned-post'), use()]);
+    return createPresignedPost(signer, {
+      Bucket,
+      Key: key,
+      Expires: seconds,
+      Fields: { 'Content-Type': type },
+      Conditions: [
+        ['eq', '$Content-Type', type],
+        ['content-length-range', 0, bytes],
+      ],
+    });
+  },
+  presignDownload: async (key, seconds) => {
+    const [{ getSignedUrl }, { sdk, signer }] = await Promise.all([import('@aws-sdk/s3-request-presigner'), use()]);
+    const step = Math.ceil(seconds / 10);
+    const signingDate = new Date(Math.floor(Date.now() / 1000 / step) * step * 1000);
+    const command = new sdk.GetObjectCommand({
+      Bucket,
+      Key: key,
+      ResponseCacheControl: `private, max-age=${seconds}, immutable`,
+    });
+    return getSignedUrl(signer, command, { signingDate, expiresIn: Math.min(seconds + step, longestLink) });
+  },
+});
+
+function createObjects(
+  Bucket: string,
+  use: () => Promise<Clients>,
+): Pick<Bucket, 'head' | 'download' | 'put' | 'list'> {
+  return {
     head: async (key) => {
       const { sdk, s3 } = await use();
       try {
@@ -165,7 +165,6 @@ export function createBucket(settings: BucketSettings): Bucket {
       const { sdk, s3 } = await use();
       await s3.send(new sdk.PutObjectCommand({ Bucket, Key: key, Body: body, ContentType: type }));
     },
-    delete: (keys) => deleteVersions(keys.map((Key) => ({ Key }))),
     list: async function* (prefix) {
       const { sdk, s3 } = await use();
       for await (const page of sdk.paginateListObjectsV2({ client: s3 }, { Bucket, Prefix: prefix })) {
@@ -174,13 +173,37 @@ export function createBucket(settings: BucketSettings): Bucket {
         }
       }
     },
-    erase,
-    close: async () => {
-      const clients = await loaded;
-      clients?.s3.destroy();
-      clients?.signer.destroy();
-    },
   };
+}
+
+function createRemoval(Bucket: string, use: () => Promise<Clients>): Pick<Bucket, 'delete' | 'erase'> {
+  async function deleteVersions(versions: { Key: string; VersionId?: string | undefined }[]): Promise<void> {
+    const { sdk, s3 } = await use();
+    for (let at = 0; at < versions.length; at += 1000) {
+      const Objects = versions.slice(at, at + 1000);
+      const { Errors = [] } = await s3.send(new sdk.DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }));
+      const failed = Errors.find(({ Code }) => Code !== 'NoSuchKey');
+      if (failed) throw new Error(`S3 did not delete ${failed.Key}: ${failed.Code} ${failed.Message}`);
+    }
+  }
+
+  async function erase(prefix: string): Promise<number> {
+    const { sdk, s3 } = await use();
+    // Always the first page again: what it named is gone by then.
+    for (let erased = 0, before = ''; ; ) {
+      const page = await s3.send(new sdk.ListObjectVersionsCommand({ Bucket, Prefix: prefix }));
+      const found = [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])];
+      if (found.length === 0) return erased;
+      const first = `${found[0]!.Key} ${found[0]!.VersionId}`;
+      if (first === before) throw new Error(`S3 says that it deleted ${first} (a version), and lists it still.`);
+      before = first;
+      // "null" is a version like others: without its name, a bucket whose versioning was suspended would only mark it.
+      await deleteVersions(found.map(({ Key, VersionId }) => ({ Key: Key!, VersionId })));
+      erased += found.length;
+    }
+  }
+
+  return { delete: (keys) => deleteVersions(keys.map((Key) => ({ Key }))), erase };
 }
 
 function stored(

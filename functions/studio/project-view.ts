@@ -1,6 +1,7 @@
 /** Projects, runs and models as the API gives them. Asked for each second while something is under way: few, small queries. */
 import { and, asc, desc, eq, getTableColumns, inArray, isNotNull, isNull, type SQLWrapper, sql } from 'drizzle-orm';
 import { signPath } from '#shared/access.ts';
+import type { Database } from '#shared/database.ts';
 import { artifacts, classes, images, models, projects, runs } from '#shared/schema.ts';
 import type { ImageState, Model, Project, Run, RunState } from '#shared/words.ts';
 import { notThere, type Studio } from './api.ts';
@@ -32,61 +33,10 @@ const day = 24 * 3600 * 1000;
 
 async function readSome(studio: Studio, ids: string[]): Promise<Project[]> {
   if (ids.length === 0) return [];
-  const { db } = studio;
-  const newest = db
-    .select()
-    .from(runs)
-    .where(eq(runs.projectId, projects.id))
-    .orderBy(desc(runs.createdAt))
-    .limit(1)
-    .as('newest');
-  // Counted before it is joined: of 20,000 images that takes half the time.
-  const inState = (state: ImageState) =>
-    sql<number>`(count(*) filter (where ${images.state} = ${state}))::int`.as(state);
-  const counts = db
-    .select({
-      classId: images.classId,
-      ready: inState('ready'),
-      pending: inState('pending'),
-      rejected: inState('rejected'),
-    })
-    .from(images)
-    .where(inArray(images.projectId, ids))
-    .groupBy(images.classId)
-    .as('counts');
-  const orNone = (column: SQLWrapper) => sql<number>`coalesce(${column}, 0)`;
   const [found, counted, files] = await Promise.all([
-    db
-      .select({
-        project: projects,
-        run: newest._.selectedFields,
-        model: models,
-        running: anyRun('running'),
-        queued: anyRun('queued'),
-      })
-      .from(projects)
-      .leftJoinLateral(newest, sql`true`)
-      .leftJoin(models, and(eq(models.id, projects.currentModelId), isNotNull(models.publishedAt)))
-      .where(and(inArray(projects.id, ids), isNull(projects.deletedAt))),
-    db
-      .select({
-        id: classes.id,
-        projectId: classes.projectId,
-        name: classes.name,
-        ready: orNone(counts.ready),
-        pending: orNone(counts.pending),
-        rejected: orNone(counts.rejected),
-      })
-      .from(classes)
-      .leftJoin(counts, eq(counts.classId, classes.id))
-      .where(inArray(classes.projectId, ids))
-      .orderBy(asc(classes.position), asc(classes.id)),
-    db
-      .select(file)
-      .from(artifacts)
-      .innerJoin(projects, eq(projects.currentModelId, artifacts.modelId))
-      .where(inArray(projects.id, ids))
-      .orderBy(asc(artifacts.name)),
+    findProjects(studio.db, ids),
+    countImages(studio.db, ids),
+    findFiles(studio.db, ids),
   ]);
   return ids.flatMap((id) => {
     const row = found.find(({ project }) => project.id === id);
@@ -102,6 +52,70 @@ async function readSome(studio: Studio, ids: string[]): Promise<Project[]> {
     return [{ id, name, revision, ...status, classes: own, ...views, expiresAt }];
   });
 }
+
+/** The projects that are not deleted, each with its newest run and its current model. */
+function findProjects(db: Database, ids: string[]) {
+  const newest = db
+    .select()
+    .from(runs)
+    .where(eq(runs.projectId, projects.id))
+    .orderBy(desc(runs.createdAt))
+    .limit(1)
+    .as('newest');
+  return db
+    .select({
+      project: projects,
+      run: newest._.selectedFields,
+      model: models,
+      running: anyRun('running'),
+      queued: anyRun('queued'),
+    })
+    .from(projects)
+    .leftJoinLateral(newest, sql`true`)
+    .leftJoin(models, and(eq(models.id, projects.currentModelId), isNotNull(models.publishedAt)))
+    .where(and(inArray(projects.id, ids), isNull(projects.deletedAt)));
+}
+
+/** The classes of the projects in their order, each with the number of its images in each state. */
+function countImages(db: Database, ids: string[]) {
+  // Counting before the join takes half the time where there are 20,000 images.
+  const inState = (state: ImageState) =>
+    sql<number>`(count(*) filter (where ${images.state} = ${state}))::int`.as(state);
+  const counts = db
+    .select({
+      classId: images.classId,
+      ready: inState('ready'),
+      pending: inState('pending'),
+      rejected: inState('rejected'),
+    })
+    .from(images)
+    .where(inArray(images.projectId, ids))
+    .groupBy(images.classId)
+    .as('counts');
+  const orNone = (column: SQLWrapper) => sql<number>`coalesce(${column}, 0)`;
+  return db
+    .select({
+      id: classes.id,
+      projectId: classes.projectId,
+      name: classes.name,
+      ready: orNone(counts.ready),
+      pending: orNone(counts.pending),
+      rejected: orNone(counts.rejected),
+    })
+    .from(classes)
+    .leftJoin(counts, eq(counts.classId, classes.id))
+    .where(inArray(classes.projectId, ids))
+    .orderBy(asc(classes.position), asc(classes.id));
+}
+
+/** The artifacts of the projects' current models. */
+const findFiles = (db: Database, ids: string[]) =>
+  db
+    .select(file)
+    .from(artifacts)
+    .innerJoin(projects, eq(projects.currentModelId, artifacts.modelId))
+    .where(inArray(projects.id, ids))
+    .orderBy(asc(artifacts.name));
 
 const anyRun = (state: RunState) =>
   sql<boolean>`exists (select from ${runs} where ${runs.projectId} = ${projects.id} and ${runs.state} = ${state} and ${runs.stage} = 'head')`;

@@ -145,11 +145,8 @@ once(
 );
 
 mkdirSync(join(root, 'dist'), { recursive: true });
-once(
-  join(root, 'dist/.web'),
-  digest(['web', 'functions/shared', 'package-lock.json']),
-  'Building the page …',
-  () => run('node_modules/.bin/node', ['node_modules/vite/bin/vite.js', 'build', '--logLevel', 'warn', 'web']),
+once(join(root, 'dist/.web'), digest(['web', 'functions/shared', 'package-lock.json']), 'Building the page …', () =>
+  run('node_modules/.bin/node', ['node_modules/vite/bin/vite.js', 'build', '--logLevel', 'warn', 'web']),
 );
 
 if (forTests) {

@@ -35,6 +35,16 @@ interface Options {
   tell?: (line: string) => void;
 }
 
+/** What the steps of a start share. */
+interface Start {
+  data: string;
+  given: NodeJS.ProcessEnv;
+  ports: Awaited<ReturnType<typeof choosePorts>>;
+  supervising: { register: ReturnType<typeof createRegister>; logs: string; tell: (line: string) => void };
+  /** What opens registers its closer here; closing goes last-first. */
+  opened: AsyncDisposableStack;
+}
+
 /**
  * Starts everything and resolves when all of it answers.
  *
@@ -48,6 +58,20 @@ export async function startLocal({
 }: Options): Promise<Local> {
   const data = resolve(folder);
   mkdirSync(data, { recursive: true, mode: 0o700 });
+  const register = await takeFolder(data, tell);
+  const opened = new AsyncDisposableStack();
+  opened.defer(() => register.remove('supervisor'));
+  try {
+    const supervising = { register, logs: join(data, 'logs'), tell };
+    return await startAll({ data, given, ports: await choosePorts(port), supervising, opened });
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+/** Claims the folder for this process, and ends what a start that was killed left running on it. */
+async function takeFolder(data: string, tell: (line: string) => void) {
   const register = createRegister(join(data, 'processes'));
   const running = register.find('supervisor');
   if (running && running !== process.pid) {
@@ -59,82 +83,82 @@ export async function startLocal({
   const left = await register.endAll();
   if (left.length > 0) tell(`Ended what an earlier start left behind: ${left.join(', ')}.`);
   register.add('supervisor', process.pid);
+  return register;
+}
 
-  const opened = new AsyncDisposableStack();
-  opened.defer(() => register.remove('supervisor'));
-  try {
-    const ports = await choosePorts(port);
-    const secrets = readSecrets(data);
-    const supervising = { register, logs: join(data, 'logs'), tell };
-    const needs = embedded(given);
+async function startAll(start: Start): Promise<Local> {
+  const { data, given, ports, supervising, opened } = start;
+  const secrets = readSecrets(data);
+  const compose = (databaseUrl: string) => composeEnvironment({ given, ports, data, root, secrets, databaseUrl });
+  const [databaseUrl, aws] = await Promise.all([openPostgres(start), openAws(start, compose(''))]);
+  const environment = compose(databaseUrl);
+  const program = (name: string, programPort = 0): Program => ({
+    name,
+    command: process.execPath,
+    args: [join(root, name === 'trainer' ? 'trainer/main.ts' : `functions/${name}/main.ts`)],
+    environment: withPort(environment, programPort),
+  });
+  await Promise.all(['migrate', 'provision'].map((name) => runOnce(program(name), supervising)));
 
-    const openPostgres = async (): Promise<string> => {
-      if (!needs.postgres) return given.DATABASE_URL!;
-      const postgres = await startPostgres({ folder: join(data, 'postgres'), port: ports.postgres });
-      register.add('postgres', postgres.pid);
-      opened.defer(async () => {
-        await postgres.stop();
-        register.remove('postgres');
-      });
-      return postgres.url;
-    };
-    const openAws = async (environment: NodeJS.ProcessEnv): Promise<Supervised | undefined> => {
-      if (!needs.s3 && !needs.sqs) return undefined;
-      const { url, program } = awsProgram({
-        python: environment.PYTHON!,
-        folder: join(data, 'aws'),
-        port: ports.aws,
-        environment,
-      });
-      const supervised = supervise(program, supervising);
-      opened.defer(() => supervised.stop());
-      await untilAwsAnswers(url, supervised);
-      return supervised;
-    };
+  const processes = {
+    studio: supervise(program('studio', ports.studio), supervising),
+    export: supervise(program('export', ports.export), supervising),
+    predict: supervise(program('predict', ports.predict), supervising),
+    trainer: supervise(program('trainer'), supervising),
+  };
+  opened.defer(async () => {
+    await Promise.all(Object.values(processes).map((supervised) => supervised.stop()));
+  });
+  const maintain = () => runOnce(program('maintain'), supervising);
+  repeat(start, maintain);
 
-    const compose = (databaseUrl: string) => composeEnvironment({ given, ports, data, root, secrets, databaseUrl });
-    const [databaseUrl, aws] = await Promise.all([openPostgres(), openAws(compose(''))]);
-    const environment = compose(databaseUrl);
+  const urls = {
+    studioUrl: `http://localhost:${ports.studio}`,
+    exportUrl: `http://localhost:${ports.export}`,
+    predictUrl: `http://localhost:${ports.predict}`,
+  };
+  await Promise.all(Object.values(urls).map(untilItAnswers));
+  return {
+    ...urls,
+    environment,
+    processes: { ...processes, ...(aws && { aws }) },
+    maintain,
+    stop: () => opened.disposeAsync(),
+  };
+}
 
-    const program = (name: string, programPort = 0): Program => ({
-      name,
-      command: process.execPath,
-      args: [join(root, name === 'trainer' ? 'trainer/main.ts' : `functions/${name}/main.ts`)],
-      environment: withPort(environment, programPort),
-    });
-    await Promise.all(['migrate', 'provision'].map((name) => runOnce(program(name), supervising)));
+/** Starts the embedded Postgres where none is given. @returns the URL of the database. */
+async function openPostgres({ data, given, ports, supervising, opened }: Start): Promise<string> {
+  if (!embedded(given).postgres) return given.DATABASE_URL!;
+  const postgres = await startPostgres({ folder: join(data, 'postgres'), port: ports.postgres });
+  supervising.register.add('postgres', postgres.pid);
+  opened.defer(async () => {
+    await postgres.stop();
+    supervising.register.remove('postgres');
+  });
+  return postgres.url;
+}
 
-    const processes = {
-      studio: supervise(program('studio', ports.studio), supervising),
-      export: supervise(program('export', ports.export), supervising),
-      predict: supervise(program('predict', ports.predict), supervising),
-      trainer: supervise(program('trainer'), supervising),
-    };
-    opened.defer(async () => {
-      await Promise.all(Object.values(processes).map((one) => one.stop()));
-    });
-    const maintain = () => runOnce(program('maintain'), supervising);
-    const every = Number(given.MAINTAIN_SECONDS || 300) * 1000;
-    const timer = setInterval(() => void maintain().catch((error) => tell(error.message)), every);
-    opened.defer(() => clearInterval(timer));
+/** Starts the embedded S3 and SQS where one of them is not given. */
+async function openAws(
+  { data, given, ports, supervising, opened }: Start,
+  environment: NodeJS.ProcessEnv,
+): Promise<Supervised | undefined> {
+  const needs = embedded(given);
+  if (!needs.s3 && !needs.sqs) return undefined;
+  const folder = join(data, 'aws');
+  const { url, program } = awsProgram({ python: environment.PYTHON!, folder, port: ports.aws, environment });
+  const supervised = supervise(program, supervising);
+  opened.defer(() => supervised.stop());
+  await untilAwsAnswers(url, supervised);
+  return supervised;
+}
 
-    const [studioUrl, exportUrl, predictUrl] = [ports.studio, ports.export, ports.predict].map(
-      (own) => `http://localhost:${own}`,
-    ) as [string, string, string];
-    await Promise.all([studioUrl, exportUrl, predictUrl].map(untilItAnswers));
-    return {
-      studioUrl,
-      exportUrl,
-      predictUrl,
-      environment,
-      processes: { ...processes, ...(aws && { aws }) },
-      maintain,
-      stop: () => opened.disposeAsync(),
-    };
-  } catch (error) {
-    await opened.disposeAsync();
-    throw error;
-  }
+/** Runs maintain every MAINTAIN_SECONDS, as the CronJob does in the cluster. */
+function repeat({ given, supervising, opened }: Start, maintain: () => Promise<void>): void {
+  const milliseconds = Number(given.MAINTAIN_SECONDS || 300) * 1000;
+  const timer = setInterval(() => void maintain().catch((error) => supervising.tell(error.message)), milliseconds);
+  opened.defer(() => clearInterval(timer));
 }
 
 async function untilItAnswers(url: string): Promise<void> {
