@@ -13,8 +13,8 @@ import { createIngest } from './ingest.ts';
 import { createPictures } from './pictures.ts';
 import { createPythonChild } from './python-child.ts';
 import { checkRoom, takeFolder } from './room.ts';
-import { createFineTuneStage } from './stages/fine-tune.ts';
-import { createHeadStage } from './stages/head.ts';
+import { createFineTuneStage } from './stages/fine-tune-stage.ts';
+import { createHeadStage } from './stages/head-stage.ts';
 import { createTrain } from './train.ts';
 
 await start('trainer', async ({ settings: given, log, stopping, opened }) => {

@@ -9,8 +9,8 @@ import { type Dataset, narrow, readDataset, writeRecords } from '../../trainer/d
 import { embedMissing } from '../../trainer/embeddings.ts';
 import type { Lease } from '../../trainer/lease.ts';
 import type { Pictures } from '../../trainer/pictures.ts';
-import { createFineTuneStage } from '../../trainer/stages/fine-tune.ts';
-import { createHeadStage } from '../../trainer/stages/head.ts';
+import { createFineTuneStage } from '../../trainer/stages/fine-tune-stage.ts';
+import { createHeadStage } from '../../trainer/stages/head-stage.ts';
 import { startTestBucketAndQueues, type TestBucketAndQueues } from '../support/bucket.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 import { insertImage, insertProject } from '../support/rows.ts';

@@ -10,7 +10,7 @@ import { pruneModels } from '../../functions/maintain/models.ts';
 import { restoreCheckpoint, storeCheckpoint } from '../../trainer/checkpoint.ts';
 import type { Dataset } from '../../trainer/dataset.ts';
 import { extendLease, failRun, keepLease, LeaseLost, releaseLease, writeProgress } from '../../trainer/lease.ts';
-import { createHeadStage, isWorthTuning } from '../../trainer/stages/head.ts';
+import { createHeadStage, isWorthTuning } from '../../trainer/stages/head-stage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 import { insertRun } from '../support/rows.ts';
 import { createTraining } from '../support/training.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ApiError, type Upload } from '../../web/api.ts';
-import { NotSendable } from '../../web/uploads/prepare.ts';
+import { NotSendable } from '../../web/uploads/prepare-picture.ts';
 import { type Batch, createUploadQueue, PostRefused } from '../../web/uploads/queue.ts';
 
 const files = (count: number) =>

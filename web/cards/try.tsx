@@ -4,7 +4,7 @@ import type { Detail, Model } from '#shared/words.ts';
 import { ApiError, type Prediction, predict } from '../api.ts';
 import { useFileDrop } from '../parts/file-drop.ts';
 import { sentenceOf, useStrings } from '../strings/languages.ts';
-import { NotSendable, prepare } from '../uploads/prepare.ts';
+import { NotSendable, prepare } from '../uploads/prepare-picture.ts';
 
 type Answer = { prediction: Prediction } | { problem: Detail | 'offline' } | 'thinking';
 

@@ -1,6 +1,6 @@
 /** Batches of pictures on their way, of every project: they continue while another project is open. */
 import { api, ProjectGone } from '../api.ts';
-import { prepare } from '../uploads/prepare.ts';
+import { prepare } from '../uploads/prepare-picture.ts';
 import { type Batch, createUploadQueue, postPicture, type Target } from '../uploads/queue.ts';
 import { createObservable } from './observable.ts';
 

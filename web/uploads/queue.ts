@@ -4,7 +4,7 @@
  */
 import type { Detail } from '#shared/words.ts';
 import { ApiError, type Upload, type UploadRequest } from '../api.ts';
-import { NotSendable } from './prepare.ts';
+import { NotSendable } from './prepare-picture.ts';
 
 /** Where pictures go. It is fixed when a batch is made, whatever the learner opens afterwards. */
 export interface Target {
