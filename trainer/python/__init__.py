@@ -1,4 +1,4 @@
-"""The Python side of the trainer: pictures to embeddings, embeddings to a head, a head to files that others load."""
+"""The Python program of the trainer: pictures to embeddings (see.py), embeddings to a model and its files (learn.py)."""
 
 import ctypes
 import os
@@ -9,8 +9,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what the last picture was decoded and resized in: given back and taken anew for each, its pages
-    cost a third of that work. At most so many bytes are kept of each thread, and larger pictures' are given back (mallopt(3)).
+    """Lets the C library keep the memory in which the last picture was decoded and resized: getting its pages anew for each
+    picture costs a third of that work. It keeps at most so many bytes for each thread, and frees larger pictures (mallopt(3)).
     """
     trim_threshold, mmap_threshold = -1, -3
     try:

@@ -1,40 +1,28 @@
-"""The files of a model, and the proof that they all say the same.
+"""Writes and opens the files of a model; formats.py says which function is for which file.
 
 ``model.onnx``: raw pixels in, calibrated probabilities and familiarity out; resize and normalisation are inside.
 ``model.pt``: plain tensors and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network
-that it names (of several, see network.py). ``model.pt2``: ``torch.export.load(path).module()``, pixels to probabilities.
+that it names (for several, see networks.py). ``model.pt2``: ``torch.export.load(path).module()``, pixels to probabilities.
 """
 
 import json
 import unicodedata
+from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backbone import Backbone, graph_path
-from .embed import session
-from .head import Head, softmax
-from .prepare import familiar, head_bias, head_weight
+from .backbone import Backbone, Preprocessing
+from .graphs import familiar, head_bias, head_weight
+from .head import Head
+from .prepared import open_session
 
 if TYPE_CHECKING:
     import onnx
     import torch
-
-artifact_types = {
-    "model.pt": "application/octet-stream",
-    "model.pt2": "application/octet-stream",
-    "model.onnx": "application/octet-stream",
-    "labels.txt": "text/plain; charset=utf-8",
-    "report.json": "application/json",
-}
-
-
-def backbone_graph(cache: Path, backbone: Backbone) -> "onnx.ModelProto":
-    """Pixels to probabilities, waiting for a head: the backbone was converted once, long before."""
-    import onnx
-
-    return onnx.load(graph_path(cache, backbone, "classify"))
 
 
 def write_onnx(
@@ -45,7 +33,7 @@ def write_onnx(
     prototypes: np.ndarray,
     classes: list[str],
 ) -> None:
-    """Puts the head, and what is familiar to it, into the graph."""
+    """Puts the head and its prototypes into the graph, which is changed by that, and writes it."""
     from onnx import helper, numpy_helper
 
     weights = {head_weight: head.weight, head_bias: head.bias, familiar: prototypes}
@@ -72,7 +60,7 @@ def write_checkpoint(
 ) -> None:
     import torch
 
-    from .network import classifier_name
+    from .networks import classifier_name
 
     last = classifier_name(network)
     state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(f"{last}.")}
@@ -82,79 +70,74 @@ def write_checkpoint(
         "format": 1,
         "backbone": {"name": backbone.name, "timm": timm_names(backbone), "license": backbone.license},
         "classes": classes,
-        "preprocessing": {
-            "input": "uint8 RGB, the whole picture, upright",
-            "size": [backbone.side, backbone.side],
-            "resize": "bilinear, antialias, not cropped",
-            "mean": list(backbone.mean),
-            "scale": list(backbone.scale),
-        },
+        "preprocessing": backbone.preprocessing.describe(),
         "state_dict": state,
     }
-    # By Python's own file, which says why it could not be written; torch's does not.
+    # A file of Python raises the reason when it cannot be written; torch's own writer does not.
     with path.open("wb") as file:
         torch.save(checkpoint, file)
 
 
 def timm_names(backbone: Backbone) -> str | list[str]:
-    names = [part.timm for part in backbone.parts]
+    """A name, or the names of several parts."""
+    names = backbone.timm_names
     return names[0] if len(names) == 1 else names
 
 
 def write_labels(path: Path, classes: list[str]) -> None:
-    """One line a class, in the order of the probabilities, also where a name has a line break or the like in it."""
+    """Writes one line a class, in the order of the probabilities; a line break or the like in a name becomes a space."""
     lines = (
-        "".join(" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in name) for name in classes
+        "".join(" " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter for letter in name)
+        for name in classes
     )
     path.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
-def open_onnx(path: Path):
-    """The exported file as others run it: pixels [H, W, 3] -> probabilities [classes]."""
-    opened = session(path)
-    return lambda pixels: opened.run(["probabilities"], {"pixels": pixels[None]})[0][0]
+Run = Callable[[np.ndarray], np.ndarray]
+"""Pixels, uint8 RGB [H, W, 3] -> probabilities [classes]; several threads may call it at once."""
 
 
-def open_checkpoint(path: Path):
-    """The exported file as others load it, prepared by torch's own resize: pixels [H, W, 3] -> probabilities [classes].
+def open_onnx(path: Path) -> Run:
+    """Opens the exported file as others run it."""
+    session = open_session(path)
+    return lambda pixels: session.run(["probabilities"], {"pixels": pixels[None]})[0][0]
+
+
+def open_checkpoint(path: Path) -> Run:
+    """Opens the exported file as others load it, with torch's own resize.
 
     The network is made without weights, and all of them have to come from the file.
     """
     import torch
-    from torch.nn.functional import interpolate
 
-    from .network import make_network, per_channel
+    from .networks import Preprocess, make_network
 
-    checkpoint = torch.load(path, weights_only=True)
-    preprocessing = checkpoint["preprocessing"]
+    checkpoint = torch.load(path, weights_only=True, mmap=True)
+    preprocess = Preprocess(Preprocessing.from_description(checkpoint["preprocessing"]))
     names = checkpoint["backbone"]["timm"]
-    names = [names] if isinstance(names, str) else names
-    side, classes = preprocessing["size"][0], len(checkpoint["classes"])
-    with torch.device("meta"):
-        network = make_network(names, classes, side)
+    names = (names,) if isinstance(names, str) else tuple(names)
+    classes = len(checkpoint["classes"])
+    network = deepcopy(network_without_weights(names, classes, preprocess.side))
     if any(name not in checkpoint["state_dict"] for name, _ in network.named_buffers()):
-        # Some compute a part of themselves from nothing but their size, and no file holds that.
-        network = make_network(names, classes, side)
-    mean, scale = (per_channel(preprocessing[name]) for name in ("mean", "scale"))
+        # Some networks compute a buffer from their size alone, and no file holds that.
+        network = make_network(list(names), classes, preprocess.side)
     network.load_state_dict(checkpoint["state_dict"], assign=True)
     network.eval()
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
-        resized = interpolate(planes, size=preprocessing["size"], mode="bilinear", antialias=True)
+        planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            logits = network((resized - mean) / scale)
-            return logits.softmax(dim=1)[0].numpy()
+            return network(preprocess(planes)).softmax(dim=1)[0].numpy()
 
     return run
 
 
-def largest_difference(run, head: Head, pictures: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Between what a file says of some pictures and what the trainer says of their embeddings.
+@lru_cache(maxsize=3)
+def network_without_weights(names: tuple[str, ...], classes: int, side: int) -> "torch.nn.Module":
+    """Kept, because timm takes three times as long to make a network as it takes to copy one."""
+    import torch
 
-    Args:
-        pictures: pixels and embedding of each.
-    """
-    ours = softmax(head.logits(np.stack([embedding for _, embedding in pictures])))
-    theirs = np.stack([run(pixels) for pixels, _ in pictures])
-    return float(np.abs(ours - theirs).max())
+    from .networks import make_network
+
+    with torch.device("meta"):
+        return make_network(list(names), classes, side)

@@ -1,13 +1,13 @@
-"""How much a picture is like those that were learned: what a confident answer alone does not tell.
+"""How similar a picture is to those that were learned from, which the confidence of an answer does not measure.
 
 A classifier between two classes is as sure of a third thing as of either. The cosine between a picture's embedding and the
-nearest of some typical ones does tell (after Sun et al. 2022, nearest neighbours for what is out of distribution). Typical
-ones are means of several pictures, not pictures: they are small, and no picture's own embedding goes into a file.
+nearest prototype does measure it (after Sun et al. 2022, nearest neighbours for out-of-distribution detection). Prototypes are
+means of several pictures, not pictures: they are small, and no picture's own embedding goes into a file.
 """
 
 import numpy as np
 
-# For each class: at most so many, each the mean of about so many pictures or more.
+# Prototypes of a class at most, and the pictures that each is the mean of, or more.
 most_prototypes = 12
 pictures_of_each = 3
 rounds = 8
@@ -18,8 +18,8 @@ def unit(embeddings: np.ndarray) -> np.ndarray:
 
 
 def find_prototypes(embeddings: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """float64 [P, features], each of length 1: spherical k-means within each class, begun with what lies farthest apart."""
-    return np.concatenate([cluster(unit(embeddings[labels == one])) for one in range(classes)])
+    """float64 [P, features], each of length 1: spherical k-means within each class, from the points farthest apart."""
+    return np.concatenate([cluster(unit(embeddings[labels == label])) for label in range(classes)])
 
 
 def cluster(points: np.ndarray) -> np.ndarray:
@@ -34,13 +34,13 @@ def cluster(points: np.ndarray) -> np.ndarray:
         nearest = (points @ centres.T).argmax(axis=1)
         sums = np.zeros_like(centres)
         np.add.at(sums, nearest, points)
-        # One that is nobody's nearest, or one picture's own, tells nothing but that picture.
+        # A centre of a single picture would be that picture's embedding; a centre of none is nothing.
         members = np.bincount(nearest, minlength=len(centres))
         kept = members >= min(2, len(points))
         centres = unit(sums[kept])
     return centres
 
 
-def familiarity(embeddings: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
-    """float64 [N], at most 1: the cosine to the nearest."""
+def measure_familiarity(embeddings: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
+    """float64 [N], at most 1: the cosine to the nearest prototype."""
     return (unit(embeddings) @ prototypes.T).max(axis=1)

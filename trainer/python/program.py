@@ -3,17 +3,16 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.export.pt2_archive import PT2ArchiveWriter
 
-from .backbone import Backbone, graph_path
+from .graphs import program_classes
 from .head import Head
-from .network import classifier_name
-from .prepare import program_classes
+from .networks import classifier_name
+from .prepared import PreparedBackbone
 
 names_file = "extra/classes.json"
 weights_folder = "data/weights/"
@@ -68,15 +67,13 @@ class ProgramFiles:
     classes the prepared file is the first: there the program need not be opened either, which takes another second.
     """
 
-    def __init__(self, cache: Path):
-        self.cache = cache
+    def __init__(self):
         self.written: dict[tuple[str, int], dict[str, bytes]] = {}
 
     def write(
         self,
         path: Path,
-        backbone: Backbone,
-        program: Callable[[Backbone], torch.export.ExportedProgram],
+        backbone: PreparedBackbone,
         network: torch.nn.Module,
         head: Head,
         classes: list[str],
@@ -85,9 +82,9 @@ class ProgramFiles:
         kind = backbone.name, len(classes)
         records = self.written.pop(kind, None)
         if records is None and len(classes) == program_classes:
-            records = read_records(graph_path(self.cache, backbone, "program"))
+            records = read_records(backbone.path("program"))
         if records is None:
-            write_program(path, program(backbone), network, head, classes)
+            write_program(path, backbone.program, network, head, classes)
             records = read_records(path)
         else:
             own = head_records(records, head, classifier_name(network))

@@ -1,8 +1,8 @@
-"""Where the weights of a network come from, and what timm knows of a model that has no entry in the registry.
+"""Loads the pretrained weights of a network, and describes a model of timm that has no entry in the registry.
 
-timm finds its own where its download keeps them (``HF_HOME``, by default ``~/.cache/huggingface``: a folder that may be brought
-from another machine), else downloads them. Prepared once (prepare.py), a backbone needs neither: the folder of prepared
-backbones holds its weights.
+timm finds its own where its download keeps them (``HF_HOME``, by default ``~/.cache/huggingface``: a folder that may be copied
+from another machine), else downloads them. A prepared backbone (prepare.py) needs neither: the folder of prepared backbones
+holds its weights.
 """
 
 import difflib
@@ -13,28 +13,28 @@ import timm
 import torch
 from torch import nn
 
-from .backbone import Backbone, Part, from_timm
+from .backbone import Backbone, Part, Preprocessing, from_timm
 from .errors import BadInput
-from .network import classifier_name, make_part
+from .networks import classifier_name, make_part
 
 
 def load_part(backbone: Backbone, part: Part, network: nn.Module) -> None:
     """Puts the pretrained weights of ``part`` into its network, all but the last layer's.
 
     Raises:
-        BadInput: they are neither here nor could they be downloaded.
+        BadInput: the weights are not on this machine and could not be downloaded.
     """
     own = network.state_dict()
     last = classifier_name(network)
     embedding = [name for name in own if not name.startswith(f"{last}.")]
     if part.package:
-        weights = torch.load(packaged(part), weights_only=True)
-        # The package's names are older than timm's, its tensors come in the same order; the last two are ImageNet's head.
+        weights = torch.load(packaged_path(part), weights_only=True)
+        # The package's names are older than timm's, but its tensors have the same order; the last two are ImageNet's head.
         network.load_state_dict(own | dict(zip(embedding, weights.values(), strict=False)))
         return
     try:
-        pretrained = make_part(part.timm, 0, backbone.side, pretrained=True).state_dict()
-    # Without a network, with a proxy, with a name that the hub lacks: each library raises its own.
+        pretrained = make_part(part.timm, 0, backbone.preprocessing.side, pretrained=True).state_dict()
+    # Each library raises an exception of its own, for a missing network, a proxy, or a name that the hub lacks.
     except Exception as error:
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BadInput(
@@ -45,17 +45,17 @@ def load_part(backbone: Backbone, part: Part, network: nn.Module) -> None:
     network.load_state_dict(own | {name: pretrained[name] for name in embedding})
 
 
-def packaged(part: Part) -> str:
+def packaged_path(part: Part) -> str:
     package = importlib.import_module(part.package)
     return getattr(package, part.file).get_model_file_path()
 
 
 @cache
 def describe(name: str) -> Backbone:
-    """``timm/NAME`` as timm itself describes it: input, normalisation, licence.
+    """Describes ``timm/NAME`` as timm does: input, normalisation, licence.
 
     Raises:
-        BadInput: timm has no pretrained model of that name, or none that embeds pictures.
+        BadInput: timm has no pretrained model of that name, or the model does not embed pictures.
     """
     model = name.removeprefix(from_timm)
     known = timm.list_models(pretrained=True)
@@ -64,13 +64,14 @@ def describe(name: str) -> Backbone:
         raise BadInput(
             f"timm {timm.__version__} has no pretrained model {model}{': ' if near else ''}{', '.join(near)}."
         )
-    told = timm.get_pretrained_cfg(model)
+    config = timm.get_pretrained_cfg(model)
+    channels, height, side = config.input_size
     with torch.device("meta"):
-        last = make_part(model, 2, told.input_size[-1]).get_classifier()
-    channels, height, side = told.input_size
+        last = make_part(model, 2, side).get_classifier()
     if not isinstance(last, nn.Linear) or channels != 3 or height != side:
         raise BadInput(
             f"timm's {model} cannot be a backbone: it needs square pictures in colour and one linear last layer."
         )
-    mean, scale = (tuple(round(255 * one, 4) for one in values) for values in (told.mean, told.std))
-    return Backbone(name, (Part(model, last.in_features),), side, mean, scale, told.license or "unknown")
+    mean, scale = (tuple(round(255 * value, 4) for value in values) for values in (config.mean, config.std))
+    part = Part(model, last.in_features)
+    return Backbone(name, (part,), Preprocessing(side, mean, scale), config.license or "unknown")

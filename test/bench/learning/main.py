@@ -30,7 +30,7 @@ from tables import accuracy_table, stated_table, throughput_table, unknown_table
 from throughput import measure_throughput  # noqa: E402
 
 import trainer.python  # noqa: E402, F401 (sets the number of OpenBLAS's threads before numpy computes)
-from trainer.python.backbone import choose_device  # noqa: E402
+from trainer.python.main import choose_device  # noqa: E402
 
 
 def main() -> None:

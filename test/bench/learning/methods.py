@@ -27,21 +27,22 @@ from PIL import Image
 from scipy.optimize import minimize
 from torch.nn.functional import cross_entropy, interpolate
 
-from trainer.python.backbone import find_backbone, load_network, registry
-from trainer.python.embed import session
+from trainer.python.backbone import registry
+from trainer.python.decode import open_picture
+from trainer.python.graphs import head_graph
 from trainer.python.head import softmax
-from trainer.python.images import open_picture
-from trainer.python.ingest import Ingest
-from trainer.python.network import per_channel
-from trainer.python.prepare import head_graph
-from trainer.python.train import Train
+from trainer.python.learn import Train
+from trainer.python.networks import Preprocess
+from trainer.python.prepared import PreparedBackbones, open_session
+from trainer.python.records import record_type
+from trainer.python.see import Ingest
 
 Labelled = list[tuple[Path, int]]
 Classify = Callable[[list[Path]], np.ndarray]
 """Files -> probabilities [N, classes]; of ours with familiarity as a last column."""
 
 default = next(iter(registry.values()))
-mean, scale = (per_channel(one) for one in (default.mean, default.scale))
+preprocess = Preprocess(default.preprocessing)
 side = 224
 # A torch tensor of ImageNet's usual mean and deviation, for pixels from 0 to 255.
 usual_mean = torch.tensor([123.7, 116.3, 103.5])[:, None, None]
@@ -56,15 +57,17 @@ class Workbench:
     threads: int
     device: str
     tune_seconds: float
+    backbones: PreparedBackbones = field(init=False)
     ingest: Ingest = field(init=False)
     train: Train = field(init=False)
     asked: dict[str, dict[Path, np.ndarray]] = field(default_factory=dict)
     """Embeddings of the pictures that it is asked about, by what computed them: every measurement asks about the same."""
 
     def __post_init__(self):
-        self.ingest = Ingest(self.cache, self.threads, self.device)
-        self.train = Train(self.cache, self.threads, self.device)
-        self.train.warm_up(default)
+        self.backbones = PreparedBackbones(self.cache, self.device)
+        self.ingest = Ingest(self.backbones, self.threads)
+        self.train = Train(self.backbones, self.threads)
+        self.train.warm_up(default.name)
 
     def embeddings(self, by: str, compute: Callable[[list[Path]], np.ndarray], paths: list[Path]) -> np.ndarray:
         known = self.asked.setdefault(by, {})
@@ -102,10 +105,10 @@ def origin(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify
 
 
 def fine_tune(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
-    network = load_network(default, len(classes)).to(bench.device)
+    network = bench.backbones.open(default.name).load_network(len(classes)).to(bench.device)
 
     def prepare(images: torch.Tensor) -> torch.Tensor:
-        return (images.float() - mean) / scale
+        return preprocess.normalise(images.float())
 
     def vary(images: torch.Tensor) -> torch.Tensor:
         return prepare(torch.stack([crop(image) for image in images]))
@@ -154,12 +157,12 @@ def train_network(
 
 
 def probe(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
-    network = load_network(default).to(bench.device)
+    network = bench.backbones.open(default.name).load_network().to(bench.device)
 
     def embed(paths: list[Path]) -> np.ndarray:
         with torch.inference_mode():
             batches = [torch.stack([read(path) for path in paths[at : at + 32]]) for at in range(0, len(paths), 32)]
-            prepared = [((one.float() - mean) / scale).to(bench.device) for one in batches]
+            prepared = [preprocess.normalise(batch.float()).to(bench.device) for batch in batches]
             return torch.cat([network(one).cpu() for one in prepared]).numpy().astype(np.float64)
 
     points = embed([path for path, _ in pictures])
@@ -197,37 +200,44 @@ def embed(bench: Workbench, paths: list[Path], backbone: str) -> np.ndarray:
 def ours(
     bench: Workbench, pictures: Labelled, classes: list[str], seed: int, backbone: str, tuned: bool
 ) -> tuple[Classify, dict]:
-    find_backbone(backbone)
     paths = [path for path, _ in pictures]
-    folder = tempfile.TemporaryDirectory()
-    embeddings = Path(folder.name) / "embeddings.f32"
-    embed(bench, paths, backbone).tofile(embeddings)
-    step = max(1, len(paths) // 8)
+    scratch = tempfile.TemporaryDirectory()
+    folder = Path(scratch.name)
+    embeddings = embed(bench, paths, backbone)
+    rows = np.zeros(len(paths), record_type(embeddings.shape[1]))
+    rows["id"] = [str(row) for row in range(len(paths))]
+    rows["class"] = [label for _, label in pictures]
+    rows["embedding"] = embeddings
+    rows.tofile(folder / "records")
+    (folder / "originals").mkdir()
+    for row, path in enumerate(paths):
+        (folder / "originals" / str(row)).symlink_to(path.absolute())
+    (folder / "thumbnails").mkdir()
+    for row in range(0, len(paths), max(1, len(paths) // 8)):
+        (folder / "thumbnails" / str(row)).symlink_to(paths[row].absolute())
     params = {
         "stage": "head",
         "backbone": backbone,
         "classes": classes,
-        "images": [{"id": str(row), "class": label} for row, (_, label) in enumerate(pictures)],
-        "embeddings": str(embeddings),
-        "check": [{"row": row, "path": str(paths[row])} for row in range(0, len(paths), step)][:8],
-        "look": [{"row": row, "path": str(paths[row])} for row in range(0, len(paths), step)][:8],
+        "records": str(folder / "records"),
+        "originals": str(folder / "originals"),
+        "thumbnails": str(folder / "thumbnails"),
         "seed": seed,
-        "out": folder.name,
+        "out": str(folder / "out"),
     }
     result = bench.train(params, lambda event: None)
     if tuned:
-        more = {"pictures": [str(path) for path in paths], "seconds": bench.tune_seconds}
-        more |= {"stage": "fine-tune", "checkpoint": f"{folder.name}/checkpoint"}
+        more = {"stage": "fine-tune", "seconds": bench.tune_seconds, "checkpoint": str(folder / "checkpoint")}
         second = bench.train(params | more, lambda event: None)
         told = {
             name: second["report"]["fineTune"][name] for name in ("better", "epochs", "bestEpoch", "head", "network")
         }
         print(told, file=sys.stderr)
         result = second if second["artifacts"] else result
-    file = Path(folder.name) / "model.onnx"
+    file = folder / "out" / "model.onnx"
     if result["report"]["stage"] == "head":
         return head_of(bench, file, backbone), result["report"]
-    model = session(file)
+    model = open_session(file)
 
     def classify(paths: list[Path]) -> np.ndarray:
         def one(path: Path) -> np.ndarray:
@@ -244,10 +254,10 @@ def ours(
 def head_of(bench: Workbench, file: Path, backbone: str) -> Classify:
     """What a model.onnx makes of embeddings, which are those of its backbone: the certificate in its report says so."""
     weights = {constant.name: constant for constant in onnx.load(file).graph.initializer}
-    model = head_graph(find_backbone(backbone))
+    model = head_graph(bench.backbones.open(backbone).entry.features)
     for constant in model.graph.initializer:
         constant.CopyFrom(weights[constant.name])
-    opened = session(model.SerializeToString())
+    opened = open_session(model.SerializeToString())
 
     def classify(paths: list[Path]) -> np.ndarray:
         embeddings = bench.embeddings(backbone, lambda new: embed(bench, new, backbone), paths)

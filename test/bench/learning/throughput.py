@@ -8,9 +8,8 @@ import numpy as np
 from data import PictureSet
 from methods import Workbench, default, embed
 
-from trainer.python.backbone import graph_path
-from trainer.python.embed import session
-from trainer.python.images import open_picture
+from trainer.python.decode import open_picture
+from trainer.python.prepared import open_session
 
 pictures_at_once = 100
 rounds = 5
@@ -19,10 +18,10 @@ rounds = 5
 def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, tuple[float, float]]:
     """Pictures a second on the bench's threads, and a second of the processor: medians of rounds taken in turns."""
     paths = [path for path, _ in pictures.tested(pictures_at_once)][:pictures_at_once]
-    embedder = bench.ingest.embedder(default)
-    run = session(graph_path(bench.cache, default, "embed"), arena=True).run
+    backbone = bench.backbones.open(default.name)
+    run = open_session(backbone.path("embed"), arena=True).run
     decoded = [open_picture(path, 25_000_000).pixels for path in paths]
-    ready = [embedder.prepare(pixels)[None] for pixels in decoded]
+    ready = [backbone.prepare(pixels)[None] for pixels in decoded]
 
     def threaded(work: Callable, things: list) -> Callable[[], None]:
         def once() -> None:
@@ -33,7 +32,7 @@ def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, tupl
 
     ways = {
         "bare onnxruntime loop": threaded(lambda one: run(None, {"prepared": one}), ready),
-        "resize and embed": threaded(lambda pixels: embedder.embed([embedder.prepare(pixels)]), decoded),
+        "resize and embed": threaded(lambda pixels: backbone.embed([backbone.prepare(pixels)]), decoded),
         "request ingest: files to embeddings": lambda: embed(bench, paths, default.name),
     }
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

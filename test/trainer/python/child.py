@@ -22,7 +22,7 @@ class Child:
         environment: dict[str, str] | None = None,
         backbones: list[str] | None = None,
     ):
-        command = [sys.executable, "-m", "trainer.python.serve", "--role", role]
+        command = [sys.executable, "-m", "trainer.python.main", "--role", role]
         command += ["--threads", str(threads), "--cache", str(cache), "--device", "cpu"]
         command += ["--backbones", ",".join(backbones)] if backbones else []
         self.process = subprocess.Popen(
@@ -51,11 +51,11 @@ class Child:
         self.write(json.dumps({"id": self.requests, "method": method, "params": params}))
         events = []
         while True:
-            said = self.read()
-            assert said["id"] == self.requests
-            if "event" not in said:
-                return said, events
-            events.append(said["event"])
+            line = self.read()
+            assert line["id"] == self.requests
+            if "event" not in line:
+                return line, events
+            events.append(line["event"])
 
     def memory(self, what: str) -> int:
         """Bytes: resident now (``VmRSS``) or at most so far (``VmHWM``)."""

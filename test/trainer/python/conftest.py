@@ -12,19 +12,16 @@ from drawing import draw, kinds, save
 # Of the tree whose tests these are.
 sys.path.insert(0, str(root))
 
-from trainer.python.backbone import bundled, prepared_files, prepared_path, registry  # noqa: E402
+from trainer.python.backbone import bundled, registry  # noqa: E402
+from trainer.python.prepared import PreparedBackbone  # noqa: E402
+from trainer.python.records import record_type  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """The folder of prepared backbones that the trainer itself uses: making them takes longer than most of these tests."""
     folder = Path(os.environ.get("MODEL_CACHE") or root / ".data/models").absolute()
-    complete = all(
-        prepared_path(folder, registry[name], file).exists()
-        for name in bundled
-        for file in prepared_files(registry[name])
-    )
-    if not complete:
+    if not all(PreparedBackbone(registry[name], folder).is_complete for name in bundled):
         subprocess.run([sys.executable, "-m", "trainer.python.prepare", "--cache", folder], check=True, cwd=root)
     return folder
 
@@ -60,19 +57,34 @@ def pictures(ingest, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def training(pictures, tmp_path_factory):
-    """Makes the params of a training on the drawn pictures, with whatever differs."""
+    """Makes the params of a training: on the drawn pictures, or on others with their labels and embeddings."""
 
-    def params(**differing):
+    def params(
+        ids=None,
+        labels=pictures.labels,
+        embeddings=pictures.embeddings,
+        paths=pictures.paths,
+        originals=range(0, 36, 5),
+        thumbnails=range(0, 36, 3),
+        **differing,
+    ):
+        """``originals`` and ``thumbnails``: the rows that have one, which is the picture itself."""
         folder = tmp_path_factory.mktemp("training")
-        pictures.embeddings.astype("<f4").tofile(folder / "embeddings.f32")
+        ids = ids or [f"picture-{row}" for row in range(len(labels))]
+        rows = np.zeros(len(labels), record_type(embeddings.shape[1]))
+        rows["id"], rows["class"], rows["embedding"] = ids, labels, embeddings
+        rows.tofile(folder / "records")
+        for name, some in {"originals": originals, "thumbnails": thumbnails}.items():
+            (folder / name).mkdir()
+            for row in some:
+                (folder / name / ids[row]).symlink_to(paths[row])
         return {
             "stage": "head",
             "backbone": "efficientnet-lite0",
             "classes": list(kinds),
-            "images": [{"id": str(row), "class": int(label)} for row, label in enumerate(pictures.labels)],
-            "embeddings": str(folder / "embeddings.f32"),
-            "check": [{"row": row, "path": str(pictures.paths[row])} for row in range(0, 36, 5)],
-            "look": [{"row": row, "path": str(pictures.paths[row])} for row in range(0, 36, 3)],
+            "records": str(folder / "records"),
+            "originals": str(folder / "originals"),
+            "thumbnails": str(folder / "thumbnails"),
             "seed": 7,
             "out": str(folder / "out"),
         } | differing

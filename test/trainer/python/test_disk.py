@@ -6,8 +6,8 @@ import pytest
 import torch
 from drawing import draw, save
 
+from trainer.python.errors import as_refusal
 from trainer.python.program import write_records
-from trainer.python.serve import code_of
 
 full = Path("/dev/full")
 
@@ -20,15 +20,15 @@ def save_tensors():
 @pytest.mark.skipif(not full.exists(), reason="only Linux has /dev/full")
 @pytest.mark.parametrize("write", [save_tensors, lambda: write_records(full, {"data/a": bytes(100_000)})])
 def test_files_that_torch_writes_tell_of_it(write):
-    with pytest.raises((OSError, RuntimeError)) as told:
+    with pytest.raises((OSError, RuntimeError)) as raised:
         write()
-    assert code_of(told.value) == "out-of-room"
+    assert as_refusal(raised.value).code == "out-of-room"
 
 
 def test_other_errors_are_none_of_it():
-    assert code_of(RuntimeError("no")) == "failed"
-    assert code_of(FileNotFoundError(2, "no")) == "failed"
-    assert code_of(MemoryError()) == "out-of-memory"
+    assert as_refusal(RuntimeError("no")).code == "failed"
+    assert as_refusal(FileNotFoundError(2, "no")).code == "failed"
+    assert as_refusal(MemoryError()).code == "out-of-memory"
 
 
 @pytest.mark.skipif(not full.exists(), reason="only Linux has /dev/full")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.python.evaluate import Evaluation, evaluate
-from trainer.python.familiarity import familiarity, find_prototypes
+from trainer.python.familiarity import find_prototypes, measure_familiarity
 from trainer.python.head import fit, softmax
 
 features = 256
@@ -126,7 +126,7 @@ def test_i_do_not_know_costs_few_right_answers():
                 fit(embeddings, labels, 2, evaluation.strength).cooled(evaluation.temperature).logits(unseen)
             )
             unsure = answers.max(axis=1) < (evaluation.unknown_below or 0)
-            strange = familiarity(unseen, find_prototypes(embeddings, labels, 2)) < evaluation.unfamiliar_below
+            strange = measure_familiarity(unseen, find_prototypes(embeddings, labels, 2)) < evaluation.unfamiliar_below
             lost.append((unsure | strange)[answers.argmax(axis=1) == truth].mean())
         assert 0 < np.mean(lost) <= 0.06, count
 
@@ -143,8 +143,8 @@ def test_what_is_unlike_all_that_was_learned_is_told_from_it(count):
     other[:, 0] += 14
     evaluation = evaluate(embeddings, labels, 2, 1)
     prototypes = find_prototypes(embeddings, labels, 2)
-    assert (familiarity(other, prototypes) < evaluation.unfamiliar_below).mean() > 0.95
-    assert (familiarity(unseen, prototypes) < evaluation.unfamiliar_below).mean() < 0.1
+    assert (measure_familiarity(other, prototypes) < evaluation.unfamiliar_below).mean() > 0.95
+    assert (measure_familiarity(unseen, prototypes) < evaluation.unfamiliar_below).mean() < 0.1
     # Its answer to the other thing may be as sure as can be.
     head = fit(embeddings, labels, 2, evaluation.strength).cooled(evaluation.temperature)
     assert (softmax(head.logits(other)).max(axis=1) > (evaluation.unknown_below or 0.99)).mean() > 0.2

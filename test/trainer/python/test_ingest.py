@@ -9,7 +9,7 @@ from child import Child, embedding
 from drawing import draw, encode, save, white_png
 from PIL import Image
 
-from trainer.python.evaluate import near_duplicates
+from trainer.python.evaluate import group_near_duplicates
 
 
 def test_a_picture_gives_an_embedding_its_size_and_its_true_type(ingest, tmp_path):
@@ -57,7 +57,8 @@ def test_a_picture_as_large_as_the_limit_is_taken(ingest, tmp_path):
     path.write_bytes(white_png(500, 400))
     assert "embedding" in ingest.ingest([path], pixels=200_000)[0]
     reason = ingest.ingest([path], pixels=199_999)[0]["reason"]
-    assert reason["params"] == {"width": 500, "height": 400, "limit": 199_999}
+    assert reason["params"] == {"width": 500, "height": 400, "limit": 199_999, "megapixels": 0.199999}
+    assert "500 x 400 pixels. At most 0.199999 megapixels" in reason["message"]
 
 
 @pytest.mark.parametrize("huge", ["PNG", "WEBP"])
@@ -189,7 +190,7 @@ def test_the_next_frame_and_the_picture_saved_again_are_near_duplicates(ingest, 
     moved = [image.crop((5, 3, image.width, image.height - 4)) for image in originals]
     paths = [save(image, tmp_path / f"{index}.jpg", quality=60) for index, image in enumerate(moved)]
     again = np.stack([embedding(event) for event in ingest.ingest(paths)])
-    groups = near_duplicates(np.concatenate([pictures.embeddings[:6], again]))
+    groups = group_near_duplicates(np.concatenate([pictures.embeddings[:6], again]))
     assert np.array_equal(groups[:6], groups[6:])
     assert len(set(groups)) >= 4
 

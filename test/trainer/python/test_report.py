@@ -1,9 +1,12 @@
 """What the report says of pictures, and what it advises."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from trainer.python.evaluate import evaluate
+from trainer.python.records import Records, record_type
 from trainer.python.report import describe
 
 
@@ -16,11 +19,11 @@ def points(counts: list[int], distance: float, seed: int = 1) -> tuple[np.ndarra
 
 
 def report(embeddings: np.ndarray, labels: np.ndarray, backgrounds: list[float | None] | None = None) -> dict:
-    classes = [f"c{one}" for one in range(labels.max() + 1)]
-    ids = [f"i{row}" for row in range(len(labels))]
-    return describe(
-        evaluate(embeddings, labels, len(classes), 1), classes, labels, ids, backgrounds or [None] * len(classes)
-    )
+    classes = [f"c{label}" for label in range(labels.max() + 1)]
+    rows = np.zeros(len(labels), record_type(embeddings.shape[1]))
+    rows["id"], rows["class"] = [f"i{row}" for row in range(len(labels))], labels
+    records = Records(classes, rows, Path(), Path())
+    return describe(evaluate(embeddings, labels, len(classes), 1), records, backgrounds or [None] * len(classes))
 
 
 def mislabelled() -> tuple[np.ndarray, np.ndarray]:

@@ -14,13 +14,14 @@ from drawing import kinds
 from PIL import Image
 from safetensors.torch import save_file
 
-from trainer.python import export
-from trainer.python.backbone import Backbone, Part, bundled, entries, find_backbone, registry
+from trainer.python import export, facts
+from trainer.python.backbone import Backbone, Part, Preprocessing, bundled, registry
 from trainer.python.errors import BadInput
-from trainer.python.finetune import rates
-from trainer.python.network import classifier_name, make_network
-from trainer.python.prepare import check
+from trainer.python.networks import classifier_name, make_network
+from trainer.python.prepare import check_entry
+from trainer.python.prepared import find_backbone
 from trainer.python.program import open_program
+from trainer.python.schedule import group_by_rate
 
 # The smallest of timm: with convolutions, batch norm and `classifier`; with attention and `head`.
 models = ["test_efficientnet.r160_in1k", "test_vit.r160_in1k"]
@@ -93,8 +94,7 @@ def learned(request, prepared, offline, pictures, training):
     with Child("ingest", prepared, environment=alone, backbones=[name]) as child:
         embeddings = np.stack([embedding(event) for event in child.ingest(pictures.paths, backbone=name)])
     with Child("train", prepared, environment=alone, backbones=[name]) as train:
-        params = training(backbone=name)
-        embeddings.astype("<f4").tofile(params["embeddings"])
+        params = training(backbone=name, embeddings=embeddings, originals=range(36))
         yield SimpleNamespace(
             name=name, params=params, embeddings=embeddings, train=train, answer=train.ask("train", params)[0]
         )
@@ -135,8 +135,7 @@ def test_files_work_where_nothing_of_ours_is(learned, pictures):
 
 
 def test_the_network_itself_is_tuned_and_its_files_agree(learned, pictures, tmp_path):
-    paths = [str(path) for path in pictures.paths]
-    tuning = {"pictures": paths, "seconds": 60, "checkpoint": str(tmp_path / "checkpoint")}
+    tuning = {"seconds": 60, "checkpoint": str(tmp_path / "checkpoint")}
     asked = learned.params | {"stage": "fine-tune", "out": str(tmp_path / "out"), **tuning}
     answer, _ = learned.train.ask("train", asked)
     assert "result" in answer, answer
@@ -151,7 +150,7 @@ def test_the_network_itself_is_tuned_and_its_files_agree(learned, pictures, tmp_
 
 @pytest.mark.parametrize("role", ["ingest", "train"])
 def test_a_worker_without_the_weights_says_what_to_do(role, tmp_path):
-    command = [sys.executable, "-m", "trainer.python.serve", "--role", role, "--cache", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "trainer.python.main", "--role", role, "--cache", str(tmp_path / "cache")]
     child = subprocess.Popen(
         [*command, "--device", "cpu", "--backbones", f"timm/{models[1]}"],
         cwd=root,
@@ -178,7 +177,9 @@ def test_an_unknown_name_is_answered_by_near_ones():
         find_backbone("resnet")
 
 
-@pytest.mark.parametrize("entry", [one for one in entries if one["name"] not in bundled], ids=lambda one: one["name"])
+@pytest.mark.parametrize(
+    "entry", [one for one in facts.backbones if one["name"] not in bundled], ids=lambda one: one["name"]
+)
 def test_an_entry_says_what_timm_says(entry):
     """Licence, normalisation, features and megabytes; its network takes a head, and pictures of its side."""
     [part] = entry["parts"]
@@ -194,7 +195,7 @@ def test_an_entry_says_what_timm_says(entry):
     assert abs(entry["megabytes"] - megabytes) < 1
     with torch.inference_mode():
         assert plain(torch.zeros(1, 3, entry["side"], entry["side"], device="meta")).shape == (1, backbone.features)
-    groups = rates(network)
+    groups = group_by_rate(network)
     tops = [group["top"] for group in groups[1:]]
     # Every parameter is in one group, the newest layers learn fastest, the oldest as slow as EfficientNet's.
     listed = [id(one) for group in groups for one in group["params"]]
@@ -204,6 +205,6 @@ def test_an_entry_says_what_timm_says(entry):
 
 
 def test_an_entry_that_says_other_than_its_network_is_refused():
-    wrong = Backbone("wrong", (Part(models[1], 99),), 160, (127.5,) * 3, (127.5,) * 3, "Apache-2.0")
+    wrong = Backbone("wrong", (Part(models[1], 99),), Preprocessing(160, (127.5,) * 3, (127.5,) * 3), "Apache-2.0")
     with pytest.raises(BadInput, match="99 features"):
-        check(wrong, make_network([models[1]], 0, 160).eval())
+        check_entry(wrong, make_network([models[1]], 0, 160).eval())

@@ -13,7 +13,10 @@ from child import Child, embedding
 from drawing import draw, kinds, save
 from PIL import Image
 
+from trainer.python import facts, formats
 from trainer.python.export import open_checkpoint
+from trainer.python.learn import Train
+from trainer.python.prepared import PreparedBackbones
 from trainer.python.program import Programs, open_program
 
 
@@ -67,10 +70,10 @@ def test_the_report_adds_up(trained):
     assert accuracy["value"] == result["accuracy"] == pytest.approx(np.trace(confusion) / 36)
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     assert accuracy["method"] == "cross-validation"
-    for row, one in enumerate(report["classes"]):
-        own = {"accuracy": pytest.approx(confusion[row, row] / 12), "background": one["background"]}
-        assert one == {"name": kinds[row], "images": 12} | own
-        assert 0 <= one["background"] <= 2
+    for row, entry in enumerate(report["classes"]):
+        own = {"accuracy": pytest.approx(confusion[row, row] / 12), "background": entry["background"]}
+        assert entry == {"name": kinds[row], "images": 12} | own
+        assert 0 <= entry["background"] <= 2
     assert report["format"] == 1
     assert report["seconds"].keys() == {"fit", "evaluate", "export", "check", "look"}
     assert {"torch", "onnxruntime"} <= report["versions"].keys()
@@ -181,16 +184,14 @@ def test_names_of_classes_are_only_names(train, training):
     ("differing", "expected"),
     [
         pytest.param({"stage": "dream"}, "head", id="stage"),
-        pytest.param({"stage": "fine-tune"}, "pictures", id="no originals"),
+        pytest.param({"stage": "fine-tune"}, "'seconds'", id="no seconds"),
         pytest.param({"backbone": "resnet-1"}, "efficientnet-lite0", id="backbone"),
-        pytest.param({"classes": ["one"]}, "two classes", id="one class"),
-        pytest.param({"images": [{"id": "x", "class": 0}]}, "embeddings", id="rows"),
-        pytest.param({"images": [{"id": "x", "class": 9}] * 36}, "class", id="unknown class"),
-        pytest.param({"images": [{"id": "x", "class": -1}] * 36}, "class", id="negative class"),
-        pytest.param({"images": [{"id": "x"}] * 36}, "'class'", id="no class"),
-        pytest.param({"images": None}, "train", id="no images"),
+        pytest.param({"classes": ["one"]}, "from 0 to 0, got 1", id="class index out of range"),
+        pytest.param({"labels": [-1] * 36}, "from 0 to 2, got -1", id="negative class index"),
+        pytest.param({"embeddings": np.zeros((36, 1279))}, "5160 bytes", id="embeddings of another size"),
+        pytest.param({"embeddings": np.full((36, 1280), np.nan)}, "finite", id="embeddings that are no numbers"),
+        pytest.param({"records": None}, "train", id="no records"),
         pytest.param({"classes": ["a", "b", "\ud83d"]}, "train", id="half a character"),
-        pytest.param({"check": [{"row": 36, "path": "x"}]}, "row", id="unknown row"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_what_was_expected(train, training, differing, expected):
@@ -199,12 +200,20 @@ def test_what_cannot_be_trained_is_refused_with_what_was_expected(train, trainin
     assert expected in answer["error"]["message"]
 
 
-def test_embeddings_that_are_no_numbers_are_refused(train, training, pictures):
+def test_records_that_end_in_the_middle_of_one_are_refused(train, training):
     params = training()
-    broken = pictures.embeddings.copy()
-    broken[5, 3] = np.nan
-    broken.tofile(params["embeddings"])
-    assert train.ask("train", params)[0]["error"]["code"] == "bad-input"
+    with Path(params["records"]).open("ab") as file:
+        file.write(b"x")
+    answer, _ = train.ask("train", params)
+    assert answer["error"]["code"] == "bad-input"
+    assert f"{36 * 5160 + 1} bytes" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(1, [0] * 36), (2, [0] * 35 + [1]), (3, [0, 1] * 18)])
+def test_too_few_classes_or_images_have_a_code_of_their_own(train, training, classes, labels):
+    answer, _ = train.ask("train", training(classes=list(kinds)[:classes], labels=labels))
+    assert answer["error"]["code"] == "too-few-images"
+    assert answer["error"]["message"] == "Two classes need two pictures each before a model can be made."
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet-lite2", "efficientnet-lite0-lite2"])
@@ -212,13 +221,11 @@ def test_the_other_backbones_work_the_same_way(train, ingest, training, pictures
     images = [{"path": str(path), "thumbnail": None} for path in pictures.paths]
     _, events = ingest.ask("ingest", {"backbone": backbone, "limits": {"pixels": 10**7}, "images": images})
     embeddings = np.stack([embedding(event) for event in sorted(events, key=lambda event: event["image"])])
-    asked = training(backbone=backbone)
-    embeddings.tofile(asked["embeddings"])
-    result = train.ask("train", asked)[0]["result"]
+    result = train.ask("train", training(backbone=backbone, embeddings=embeddings))[0]["result"]
     assert result["accuracy"] >= 0.8
-    assert len(result["report"]["certificate"]["formats"]) == 3
-    for one in result["report"]["certificate"]["formats"].values():
-        assert one["maxDifference"] < 1e-3
+    formats = result["report"]["certificate"]["formats"]
+    assert len(formats) == 3
+    assert all(entry["maxDifference"] < 1e-3 for entry in formats.values()), formats
 
 
 def test_model_pt2_needs_no_code_of_ours_and_takes_pictures_of_any_size(trained, pictures):
@@ -240,11 +247,10 @@ print(json.dumps([shapes, json.loads(extra["classes.json"])]))
         assert np.abs(ours(pixels_of(path)[0]) - session.run(None, {"pixels": pixels_of(path)})[0][0]).max() < 1e-3
 
 
-def test_a_program_is_checked_by_what_is_in_its_file(train, training, trained, tmp_path):
+def test_a_program_is_checked_by_what_is_in_its_file(train, training, trained, pictures, tmp_path):
     """Opened the quick way or as others do, a file says the same: whatever was opened before, and whatever is wrong in it."""
     _, _, out = trained
-    other = training(seed=8, classes=["x", "y", "z"])
-    other["images"] = [{"id": image["id"], "class": (image["class"] + 1) % 3} for image in other["images"]]
+    other = training(seed=8, classes=["x", "y", "z"], labels=(pictures.labels + 1) % 3)
     train.ask("train", other)
     wrong = torch.export.load(out / "model.pt2")
     wrong.state_dict["network.blocks.0.0.conv_dw.weight"].data.mul_(0.5)
@@ -260,11 +266,10 @@ def test_a_program_is_checked_by_what_is_in_its_file(train, training, trained, t
     assert np.abs(said[0] - said[2]).max() > 1e-3
 
 
-def test_no_file_holds_what_another_model_left(train, training, trained):
+def test_no_file_holds_what_another_model_left(train, training, trained, pictures):
     """The program that takes the heads is kept: of another number of classes, and of a run before, nothing may stay."""
     first, _, out = trained
-    two = training(classes=["a", "b"])
-    two["images"] = [{"id": image["id"], "class": image["class"] % 2} for image in two["images"]]
+    two = training(classes=["a", "b"], labels=pictures.labels % 2)
     other = train.ask("train", two)[0]["result"]["report"]["certificate"]["formats"]["model.pt2"]
     assert other["maxDifference"] < 1e-3
     again = training()
@@ -286,20 +291,23 @@ def test_memory_stays_over_many_trainings(cache, training):
         assert child.memory("VmRSS") < before * 1.05
 
 
-def test_a_picture_of_the_certificate_that_is_gone_is_the_request_s_fault(train, training, tmp_path):
-    answer, _ = train.ask("train", training(check=[{"row": 0, "path": str(tmp_path / "gone.jpg")}]))
-    assert answer["error"]["code"] == "failed"
-
-
 def test_without_originals_there_is_a_model_and_no_certificate(train, training):
-    report = train.ask("train", training(check=[]))[0]["result"]["report"]
+    report = train.ask("train", training(originals=[], thumbnails=[]))[0]["result"]["report"]
     assert report["certificate"] == {"images": 0, "formats": {}}
+    assert report["heatmaps"] == []
+
+
+def test_files_are_checked_on_eight_originals_and_heatmaps_are_of_all_thumbnails(train, training):
+    report = train.ask("train", training(originals=range(36), thumbnails=[1, 20, 35]))[0]["result"]["report"]
+    assert report["certificate"]["images"] == 8
+    assert [entry["image"] for entry in report["heatmaps"]] == ["picture-1", "picture-20", "picture-35"]
+    assert [entry["class"] for entry in report["heatmaps"]] == [kinds[0], kinds[1], kinds[2]]
 
 
 def test_a_wrong_picture_is_noticed_by_the_certificate(train, training, tmp_path):
     """A certificate that could not fail would say nothing."""
     other = save(draw("squares", 50), tmp_path / "other.png")
-    report = train.ask("train", training(check=[{"row": 0, "path": str(other)}]))[0]["result"]["report"]
+    report = train.ask("train", training(originals=[0], paths=[other] * 36))[0]["result"]["report"]
     assert report["certificate"]["formats"]["model.onnx"]["maxDifference"] > 0.1
 
 
@@ -316,3 +324,21 @@ def test_a_checkpoint_is_checked_by_what_is_in_it(trained, pictures, tmp_path):
     torch.save(written, tmp_path / "missing.pt")
     with pytest.raises(RuntimeError, match="bn1.running_mean"):
         open_checkpoint(tmp_path / "missing.pt")
+
+
+def test_a_new_format_is_an_entry_and_a_class(cache, training, monkeypatch):
+    """The parent, the certificate and the report get it from there."""
+
+    class Twin(formats.Format):
+        def write(self, path, model):
+            formats.Onnx().write(path, model)
+
+        def open(self, path, model):
+            return formats.Onnx().open(path, model)
+
+    monkeypatch.setitem(facts.artifacts, "twin.onnx", {"type": "application/octet-stream", "writer": "Twin"})
+    params = training()
+    result = Train(PreparedBackbones(cache, "cpu"), 1)(params, lambda event: None)
+    assert {"name": "twin.onnx", "type": "application/octet-stream"} in result["artifacts"]
+    assert "twin.onnx" in result["report"]["certificate"]["formats"]
+    assert (Path(params["out"]) / "twin.onnx").exists()

@@ -13,6 +13,8 @@ import pytest
 from child import Child, root
 from drawing import draw, save
 
+from trainer.python import main
+
 
 def test_says_first_what_it_is(ingest, train):
     assert ingest.ready["device"] == train.ready["device"] == "cpu"
@@ -78,15 +80,15 @@ def test_the_protocol_is_all_that_stdout_carries(cache):
     """Whatever a library prints, from Python or from C, goes to stderr."""
     program = """
 import os, sys
-import trainer.python.serve as serve
-talk = serve.open_role
+import trainer.python.main as main
+talk = main.open_role
 def talkative(*given):
     print("from Python")
     os.write(1, b"from C\\n")
     return talk(*given)
-serve.open_role = talkative
-sys.argv[0] = "serve"
-serve.main()
+main.open_role = talkative
+sys.argv[0] = "main"
+main.main()
 """
     command = [sys.executable, "-c", program, "--role", "ingest", "--cache", str(cache), "--device", "cpu"]
     pipe = subprocess.PIPE
@@ -98,15 +100,57 @@ serve.main()
     assert out == ""
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", ["event", "result"])
+def test_a_number_that_json_lacks_is_the_error_of_its_request_alone(number, kind):
+    """An answer with NaN would be a line that no parser of JSON reads, and a request without an end."""
+    lines: list[str] = []
+
+    def handler(params, event):
+        if kind == "event":
+            event({"percent": number})
+        return {"accuracy": params.get("accuracy", number)}
+
+    def send(line):
+        lines.append(json.dumps(line, allow_nan=False))
+
+    main.answer('{"id": 1, "method": "train", "params": {}}', {"train": handler}, send)
+    main.answer('{"id": 2, "method": "train", "params": {"accuracy": 1}}', {"train": lambda *_: {"accuracy": 1}}, send)
+    failed, answered = map(json.loads, lines)
+    assert (failed["id"], failed["error"]["code"]) == (1, "failed")
+    assert "JSON compliant" in failed["error"]["message"]
+    assert answered == {"id": 2, "result": {"accuracy": 1}}
+
+
+def test_the_protocol_never_carries_nan(cache):
+    program = """
+import sys
+import trainer.python.main as main
+main.open_role = lambda *_: ({"train": lambda *_: {"accuracy": float("nan")}}, {}, lambda: None)
+sys.argv[0] = "main"
+main.main()
+"""
+    command = [sys.executable, "-c", program, "--role", "ingest", "--cache", str(cache), "--device", "cpu"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        assert "ready" in json.loads(child.stdout.readline())
+        for number in (1, 2):
+            child.stdin.write(json.dumps({"id": number, "method": "train", "params": {}}) + "\n")
+            child.stdin.flush()
+            answer = json.loads(child.stdout.readline(), parse_constant=pytest.fail)
+            assert (answer["id"], answer["error"]["code"]) == (number, "failed")
+        child.communicate(timeout=5)
+
+
 @pytest.mark.parametrize("waiting", [True, False])
 def test_it_warms_up_unless_a_request_waits(cache, waiting):
     program = """
 import sys
-import trainer.python.serve as serve
-opened = serve.open_role
-serve.open_role = lambda *given: (*opened(*given)[:2], lambda: print("warm", file=sys.stderr))
-sys.argv[0] = "serve"
-serve.main()
+import trainer.python.main as main
+opened = main.open_role
+main.open_role = lambda *given: (*opened(*given)[:2], lambda: print("warm", file=sys.stderr))
+sys.argv[0] = "main"
+main.main()
 """
     command = [sys.executable, "-c", program, "--role", "ingest", "--cache", str(cache), "--device", "cpu"]
     pipe = subprocess.PIPE
@@ -184,12 +228,15 @@ def test_run_after_run_a_warm_child_does_not_grow(cache, training, pictures):
     with Child("train", cache) as child:
         for run in range(runs):
             classes = 2 + run % 2
-            rows = [row for row, label in enumerate(pictures.labels) if label < classes]
-            params = training(seed=run, classes=["brick", "grass", "sky"][:classes])
-            params["images"] = [params["images"][row] for row in rows]
-            for some in ("check", "look"):
-                params[some] = [one for one in params[some] if one["row"] in rows]
-            pictures.embeddings[rows].astype("<f4").tofile(params["embeddings"])
+            own = pictures.labels < classes
+            params = training(
+                labels=pictures.labels[own],
+                embeddings=pictures.embeddings[own],
+                originals=range(0, own.sum(), 5),
+                thumbnails=range(0, own.sum(), 3),
+                seed=run,
+                classes=["brick", "grass", "sky"][:classes],
+            )
             answer, _ = child.ask("train", params)
             assert "result" in answer, answer
             shutil.rmtree(params["out"])
