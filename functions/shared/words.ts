@@ -115,7 +115,7 @@ export interface Image {
   thumbnailUrl: string | null;
 }
 
-/** `report.json` of a model, as far as the page reads it; trainer/python/train.py describes all of it. */
+/** `report.json` of a model, as far as the page reads it; trainer/python/report.py describes all of it. */
 export interface Report {
   format: 1;
   backbone?: string;

@@ -135,8 +135,10 @@ once(
   digest([
     'functions/shared/backbones.json',
     'trainer/python/backbone.py',
-    'trainer/python/network.py',
+    'trainer/python/graphs.py',
+    'trainer/python/networks.py',
     'trainer/python/prepare.py',
+    'trainer/python/prepared.py',
     'trainer/python/weights.py',
     'trainer/python/requirements.txt',
   ]),

@@ -18,7 +18,7 @@ from .head import Head
 from .networks import Preprocess
 from .prepared import PreparedBackbone
 from .records import Records
-from .schedule import group_by_rate, pace
+from .learning_rates import group_by_rate, pace
 from .views import vary
 
 batch_size = {"cuda": 32, "cpu": 8}

@@ -21,7 +21,7 @@ from trainer.python.networks import classifier_name, make_network
 from trainer.python.prepare import check_entry
 from trainer.python.prepared import find_backbone
 from trainer.python.program import open_program
-from trainer.python.schedule import group_by_rate
+from trainer.python.learning_rates import group_by_rate
 
 # The smallest of timm: with convolutions, batch norm and `classifier`; with attention and `head`.
 models = ["test_efficientnet.r160_in1k", "test_vit.r160_in1k"]
