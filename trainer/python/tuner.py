@@ -15,10 +15,10 @@ from torch.nn.functional import cross_entropy
 
 from .errors import BadInput, OutOfMemory
 from .head import Head
+from .learning_rates import group_by_rate, pace
 from .networks import Preprocess
 from .prepared import PreparedBackbone
 from .records import Records
-from .learning_rates import group_by_rate, pace
 from .views import vary
 
 batch_size = {"cuda": 32, "cpu": 8}

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from trainer.python import export, facts
 from trainer.python.backbone import Backbone, Part, Preprocessing, bundled, registry
 from trainer.python.errors import BadInput
+from trainer.python.learning_rates import group_by_rate
 from trainer.python.networks import classifier_name, make_network
 from trainer.python.prepare import check_entry
 from trainer.python.prepared import find_backbone
 from trainer.python.program import open_program
-from trainer.python.learning_rates import group_by_rate
 
 # The smallest of timm: with convolutions, batch norm and `classifier`; with attention and `head`.
 models = ["test_efficientnet.r160_in1k", "test_vit.r160_in1k"]
