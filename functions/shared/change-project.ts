@@ -7,6 +7,7 @@ import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
 import { type Database, databaseTime, type Queries } from './database.ts';
 import type { Queues } from './queues.ts';
 import {
+  needsMessage,
   planMessage,
   readSettleFacts,
   type Schedule,
@@ -139,10 +140,11 @@ async function applyRequests(
   const facts = await readSettleFacts(transaction, project.id);
   const changed = reschedule(project.schedule, facts, requests, settleSeconds);
   const at = message?.seconds != null ? facts.now + message.seconds : changed.trainDueAt;
-  // A training that was due before this change has its message already; only another due time may need another one.
-  const wanted =
-    message !== null || (changed.trainDueAt !== null && changed.trainDueAt !== project.schedule.trainDueAt);
-  const planned = wanted && at !== null ? planMessage(changed, facts.now, at) : null;
+  const planned = message
+    ? planMessage(changed, facts.now, at, 'worker')
+    : needsMessage(project.schedule, changed, facts.now)
+      ? planMessage(changed, facts.now, at, 'change')
+      : null;
   if (!planned && changed === project.schedule) return null;
   const { trainDueAt, dirtySince, messageAt, slotsFreeAt } = planned?.schedule ?? changed;
   await transaction

@@ -31,6 +31,13 @@ const slots = 4;
 const slotSeconds = 20;
 /** Messages of a project arrive at least this many seconds apart; it is also the step of SQS's delays. */
 const messageSeconds = 1;
+/**
+ * How many seconds too late a message on its way may be, or another one overtakes it: a change is to be trained soon, while a
+ * worker that postpones its message has time.
+ */
+const lateSeconds = { change: 0.25, worker: messageSeconds };
+/** A message that nobody has handled for so many seconds may be lost. */
+const lostSeconds = 10;
 /** The longest delay that SQS takes. */
 const longestDelay = 900;
 
@@ -57,13 +64,18 @@ const settleSecondsOf = ({ pending }: SettleFacts, settleSeconds: number): numbe
 export const nextSlot = ({ slotsFreeAt }: Schedule): number =>
   slotsFreeAt === null ? Number.NEGATIVE_INFINITY : slotsFreeAt - (slots - 1) * slotSeconds;
 
-/** The schedule after a change of the set of ready images or classes. */
+/**
+ * The schedule after a change of the set of ready images or classes. A project that only waits for a worker is not put off
+ * again: so a message overtakes another one at most once for each training.
+ */
 export function scheduleTraining(schedule: Schedule, facts: SettleFacts, settleSeconds: number): Schedule {
-  const settled = facts.now + settleSecondsOf(facts, settleSeconds);
+  const { now } = facts;
+  const isDueAlready = schedule.trainDueAt !== null && schedule.trainDueAt <= now;
+  const settled = now + settleSecondsOf(facts, settleSeconds);
   return {
     ...schedule,
-    dirtySince: schedule.dirtySince ?? facts.now,
-    trainDueAt: Math.max(settled, nextSlot(schedule)),
+    dirtySince: schedule.dirtySince ?? now,
+    trainDueAt: isDueAlready ? schedule.trainDueAt : Math.max(settled, nextSlot(schedule)),
   };
 }
 
@@ -87,20 +99,28 @@ export function takeUpChanges(schedule: Schedule, now: number, automatic: boolea
   return { ...schedule, trainDueAt: null, dirtySince: null, slotsFreeAt };
 }
 
+/** Whether a change makes the project wait for another message than before, or the one before may be lost. */
+export const needsMessage = (before: Schedule, after: Schedule, now: number): boolean =>
+  after.trainDueAt !== null &&
+  (after.trainDueAt !== before.trainDueAt || (after.messageAt ?? Number.NEGATIVE_INFINITY) < now - lostSeconds);
+
 /**
  * Plans the message that has to arrive at `at`, if none is on its way that arrives in time: whoever handles that one plans the
  * next. Delays are rounded down; a worker holds a message that comes up to a second early.
  *
+ * @param at null when nothing is due.
  * @returns the schedule with its new `messageAt`, and the delay in whole seconds; null when no message is needed.
  */
 export function planMessage(
   schedule: Schedule,
   now: number,
-  at: number,
+  at: number | null,
+  sender: keyof typeof lateSeconds,
 ): { schedule: Schedule; delaySeconds: number } | null {
+  if (at === null) return null;
   const messageAt = schedule.messageAt ?? Number.NEGATIVE_INFINITY;
   const onItsWay = messageAt > now;
-  if (onItsWay && messageAt <= at + messageSeconds) return null;
+  if (onItsWay && messageAt <= at + lateSeconds[sender]) return null;
   const untilDue = Math.floor(at - now);
   const untilSpaced = onItsWay ? 0 : Math.ceil(messageAt + messageSeconds - now);
   // While the project may settle before `at`, a message that arrives late would have to be overtaken by another one: right
