@@ -65,17 +65,18 @@ export const nextSlot = ({ slotsFreeAt }: Schedule): number =>
   slotsFreeAt === null ? Number.NEGATIVE_INFINITY : slotsFreeAt - (slots - 1) * slotSeconds;
 
 /**
- * The schedule after a change of the set of ready images or classes. A project that only waits for a worker is not put off
- * again: so a message overtakes another one at most once for each training.
+ * The schedule after a change of the set of ready images or classes. A project that only waits for a worker or a slot is not
+ * put off again: so a message overtakes another one at most once for each training.
  */
 export function scheduleTraining(schedule: Schedule, facts: SettleFacts, settleSeconds: number): Schedule {
   const { now } = facts;
-  const isDueAlready = schedule.trainDueAt !== null && schedule.trainDueAt <= now;
+  const slot = nextSlot(schedule);
+  const hasSettled = schedule.trainDueAt !== null && schedule.trainDueAt <= Math.max(now, slot);
   const settled = now + settleSecondsOf(facts, settleSeconds);
   return {
     ...schedule,
     dirtySince: schedule.dirtySince ?? now,
-    trainDueAt: isDueAlready ? schedule.trainDueAt : Math.max(settled, nextSlot(schedule)),
+    trainDueAt: hasSettled ? schedule.trainDueAt : Math.max(settled, slot),
   };
 }
 
