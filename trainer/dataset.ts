@@ -1,5 +1,6 @@
 /** What a run learns from: one list of images, each with all that is known of it, narrowed in one place. */
 import { and, asc, count, eq, gte } from 'drizzle-orm';
+import { embeddingSpace } from '#shared/backbones.ts';
 import type { Queries } from '#shared/database.ts';
 import { uploadKey } from '#shared/keys.ts';
 import { classes, embeddings, images } from '#shared/schema.ts';
@@ -12,6 +13,8 @@ export interface TrainingImage {
   /** The key of the original, and the digest that it was ingested with. */
   key: string;
   etag: string | null;
+  /** Frames of one burst have the same. */
+  burst: string | null;
   /** float32, little endian; null until it is computed for the run's backbone. */
   embedding: Uint8Array | null;
   /** What it took to decode and embed the image, whenever that was. */
@@ -47,7 +50,7 @@ export async function readDataset(queries: Queries, { projectId, backbone }: Lea
   const ready = await queries
     .select({ image: images, embedding: embeddings.vector, seconds: embeddings.seconds })
     .from(images)
-    .leftJoin(embeddings, and(eq(embeddings.imageId, images.id), eq(embeddings.backbone, backbone)))
+    .leftJoin(embeddings, and(eq(embeddings.imageId, images.id), eq(embeddings.space, embeddingSpace(backbone))))
     .where(and(eq(images.projectId, projectId), eq(images.state, 'ready')))
     .orderBy(asc(images.createdAt), asc(images.id));
   const read = ready.map(({ image, embedding, seconds }) => ({
@@ -55,6 +58,7 @@ export async function readDataset(queries: Queries, { projectId, backbone }: Lea
     classId: image.classId,
     key: uploadKey({ projectId, classId: image.uploadClassId, imageId: image.id }),
     etag: image.etag,
+    burst: image.burst,
     embedding,
     seconds: seconds ?? 0,
   }));
@@ -72,20 +76,24 @@ export function narrow(dataset: Dataset, isUsable: (image: TrainingImage) => boo
   };
 }
 
-/** Bytes of an image's id in a record, and of its class. */
+/** Bytes of an image's id in a record, and of a number. */
 const idBytes = 36;
-const classBytes = 4;
+const numberBytes = 4;
+/** The burst of an image that is in none. */
+const noBurst = -1;
 
 /**
- * The images as the Python program reads them, one fixed-size record each: the id in ASCII, the index of the class as int32,
- * the embedding as float32, both little endian.
+ * The images as the Python program reads them, one fixed-size record each: the id in ASCII, the index of the class and the
+ * number of the burst as int32, the embedding as float32, all little endian.
  */
 export function* writeRecords(dataset: Dataset): Generator<Uint8Array> {
-  const indexes = new Map(dataset.classes.map(({ id }, index) => [id, index]));
-  for (const { id, classId, embedding } of dataset.images) {
-    const head = Buffer.alloc(idBytes + classBytes);
+  const classes = new Map(dataset.classes.map(({ id }, index) => [id, index]));
+  const bursts = new Map([...new Set(dataset.images.map(({ burst }) => burst))].map((burst, index) => [burst, index]));
+  for (const { id, classId, burst, embedding } of dataset.images) {
+    const head = Buffer.alloc(idBytes + 2 * numberBytes);
     head.write(id, 'ascii');
-    head.writeInt32LE(indexes.get(classId)!, idBytes);
+    head.writeInt32LE(classes.get(classId)!, idBytes);
+    head.writeInt32LE(burst === null ? noBurst : bursts.get(burst)!, idBytes + numberBytes);
     yield Buffer.concat([head, embedding!]);
   }
 }

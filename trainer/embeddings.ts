@@ -1,7 +1,8 @@
 /** Computes the embeddings that a dataset lacks for its run's backbone, and keeps them in Postgres. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inArray } from 'drizzle-orm';
+import { and, inArray, ne, sql } from 'drizzle-orm';
+import { embeddingSpace } from '#shared/backbones.ts';
 import type { Bucket } from '#shared/bucket.ts';
 import type { Database, Postgres } from '#shared/database.ts';
 import { embeddings, images } from '#shared/schema.ts';
@@ -73,9 +74,15 @@ async function storeEmbeddings(db: Database, backbone: string, embedded: Trainin
       .where(inArray(images.id, ids))
       .for('key share');
     const kept = new Set(there.map(({ id }) => id));
+    const space = embeddingSpace(backbone);
     const values = embedded
       .filter(({ id }) => kept.has(id))
-      .map(({ id, embedding, seconds }) => ({ imageId: id, backbone, vector: embedding!, seconds }));
-    if (values.length > 0) await transaction.insert(embeddings).values(values).onConflictDoNothing();
+      .map(({ id, embedding, seconds }) => ({ imageId: id, space, vector: embedding!, seconds }));
+    if (values.length === 0) return;
+    await transaction.insert(embeddings).values(values).onConflictDoNothing();
+    // Those of an older version of the features are of no use any more.
+    const sameBackbone = sql`split_part(${embeddings.space}, '@', 1) = ${backbone}`;
+    const outdated = and(inArray(embeddings.imageId, ids), sameBackbone, ne(embeddings.space, space));
+    await transaction.delete(embeddings).where(outdated);
   });
 }

@@ -1,5 +1,6 @@
 /** Records what became of uploaded images: one change of each project, written in batches. */
 import { inArray, sql } from 'drizzle-orm';
+import { embeddingSpace } from '#shared/backbones.ts';
 import type { StoredObject } from '#shared/bucket.ts';
 import { type ChangeDeps, changeProject } from '#shared/change-project.ts';
 import type { Queries } from '#shared/database.ts';
@@ -59,8 +60,9 @@ async function writeResults(transaction: Queries, ingested: IngestedImage[]): Pr
 }
 
 async function writeEmbeddings(transaction: Queries, backbone: string, recorded: IngestedImage[]): Promise<void> {
+  const space = embeddingSpace(backbone);
   const values = recorded.flatMap(({ imageId, result }) =>
-    'embedding' in result ? [{ imageId, backbone, vector: result.embedding, seconds: result.seconds }] : [],
+    'embedding' in result ? [{ imageId, space, vector: result.embedding, seconds: result.seconds }] : [],
   );
   if (values.length > 0) await transaction.insert(embeddings).values(values).onConflictDoNothing();
 }

@@ -3,6 +3,7 @@
  * model of timm as `timm/NAME`, of which the trainer alone knows more. Which ones are is said by `BACKBONES`.
  */
 import entries from './backbones.json' with { type: 'json' };
+import embeddingFacts from './embeddings.json' with { type: 'json' };
 import type { Backbone } from './words.ts';
 
 const anyOfTimm = /^timm\/\w+(\.[\w-]+)?$/;
@@ -32,3 +33,9 @@ export function describeBackbone(name: string): Backbone {
   const { words, megabytes, license } = entry;
   return { name, words: words ?? null, megabytes, license };
 }
+
+/**
+ * The space of a backbone's embeddings: those of another version of the features cannot be compared with them. An image that
+ * has none in the space of its run is embedded again.
+ */
+export const embeddingSpace = (backbone: string): string => `${backbone}@${embeddingFacts.version}`;

@@ -92,6 +92,8 @@ export const images = pgTable(
     name: text('name').notNull(),
     type: text('type').notNull(),
     bytes: integer('bytes').notNull(),
+    /** Frames that were taken in one go have the same: they stay on one side of a split. */
+    burst: text('burst'),
     state: imageState('state').notNull().default('pending'),
     reason: jsonb('reason').$type<Detail>(),
     /** Of the first object that was ingested under the key; a later one is never taken. */
@@ -117,13 +119,14 @@ export const embeddings = pgTable(
     imageId: uuid('image_id')
       .notNull()
       .references(() => images.id, { onDelete: 'cascade' }),
-    backbone: text('backbone').notNull(),
+    /** The backbone with the version of its embeddings; see {@link embeddingSpace}. */
+    space: text('backbone').notNull(),
     /** float32, little endian. */
     vector: bytea('vector').notNull(),
     /** Of a worker, for this picture: decoded, made a thumbnail of, embedded. */
     seconds: doublePrecision('seconds').notNull().default(0),
   },
-  (table) => [primaryKey({ columns: [table.imageId, table.backbone] })],
+  (table) => [primaryKey({ columns: [table.imageId, table.space] })],
 );
 
 export const runs = pgTable(

@@ -122,10 +122,21 @@ const fileName = z
       'picture',
   )
   .openapi({ type: 'string', example: 'cat.jpg' });
+const burst = z.string().min(1).max(100).openapi({
+  description:
+    'An id that frames taken in one go have in common: a model is never tested on one of them after it learned from another',
+});
 export const newUploads = z
   .object({
     files: z
-      .array(z.object({ name: fileName, type: z.string().max(200), bytes: z.number().int().min(0) }))
+      .array(
+        z.object({
+          name: fileName,
+          type: z.string().max(200),
+          bytes: z.number().int().min(0),
+          burst: burst.optional(),
+        }),
+      )
       .min(1)
       .max(200),
   })

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { embeddingSpace } from '#shared/backbones.ts';
 import { embeddings } from '#shared/schema.ts';
 import { type Dataset, narrow, readDataset, writeRecords } from '../../trainer/dataset.ts';
 import { embedMissing } from '../../trainer/embeddings.ts';
@@ -90,14 +91,15 @@ async function gather(stage: 'head' | 'fine-tune') {
 /** The records as the Python program reads them. */
 function parseRecords(dataset: Dataset) {
   const bytes = Buffer.concat([...writeRecords(dataset)]);
-  const size = 36 + 4 + 32;
+  const size = 36 + 4 + 4 + 32;
   expect(bytes.length).toBe(dataset.images.length * size);
   return Array.from({ length: dataset.images.length }, (_, index) => {
     const record = bytes.subarray(index * size, (index + 1) * size);
     return {
       id: record.toString('ascii', 0, 36),
       class: record.readInt32LE(36),
-      embedding: record.subarray(40),
+      burst: record.readInt32LE(40),
+      embedding: record.subarray(44),
     };
   });
 }
@@ -110,7 +112,7 @@ test.each(['head', 'fine-tune'] as const)(
     const cached = images.filter((_, index) => index % 2 === 0);
     await postgres.db
       .insert(embeddings)
-      .values(cached.map(({ id, data }) => ({ imageId: id, backbone: 'b', vector: digest(data) })));
+      .values(cached.map(({ id, data }) => ({ imageId: id, space: embeddingSpace('b'), vector: digest(data) })));
     const [deleted, replaced] = [7, 11].map((step) => images.filter((_, index) => index % step === 3));
     await aws.bucket.delete(deleted!.map(({ key }) => key));
     for (const { key } of replaced!) await aws.bucket.put(key, Buffer.from('another'), 'image/png');
@@ -153,9 +155,34 @@ test('a class whose images cannot be used any more is left out, and the others k
   expect(new Set(parseRecords(dataset).map((record) => record.class))).toEqual(new Set([0, 1]));
 });
 
+test('frames of a burst have one number in the records, images of none have none', async () => {
+  const images = await insertImages(8);
+  for (const [index, burst] of ['one', 'two', 'one', null].entries()) {
+    await postgres.sql`update images set burst = ${burst} where id = ${images[index]!.id}`;
+  }
+  const { dataset } = await gather('head');
+  const bursts = parseRecords(dataset).map(({ burst }) => burst);
+  expect(bursts[0]).toBe(bursts[2]);
+  expect(bursts[1]).not.toBe(bursts[0]);
+  expect(Math.min(bursts[0]!, bursts[1]!)).toBeGreaterThanOrEqual(0);
+  expect(bursts.slice(3)).toEqual(Array(5).fill(-1));
+});
+
+test('embeddings of an older version of the features are computed again, and their rows go', async () => {
+  const images = await insertImages(4);
+  const old = images.map(({ id }) => ({ imageId: id, space: 'b', vector: Buffer.alloc(8) }));
+  const other = images.map(({ id }) => ({ imageId: id, space: 'bb', vector: Buffer.alloc(8) }));
+  await postgres.db.insert(embeddings).values([...old, ...other]);
+  const { dataset } = await gather('head');
+  expect(parseRecords(dataset).map(({ embedding }) => embedding)).toEqual(images.map(({ data }) => digest(data)));
+  const spaces =
+    await postgres.sql`select distinct backbone from embeddings where image_id = ${images[0]!.id} order by 1`;
+  expect(spaces.map(({ backbone }) => backbone)).toEqual([embeddingSpace('b'), 'bb']);
+});
+
 test('narrowing keeps the images of the classes that have enough of them', () => {
   const image = (classId: string, id: string) => ({
-    ...{ id, classId, key: '', etag: null, embedding: null, seconds: 0 },
+    ...{ id, classId, key: '', etag: null, burst: null, embedding: null, seconds: 0 },
   });
   const images = [image('a', '1'), image('b', '2'), image('a', '3'), image('b', '4'), image('c', '5')];
   const classes = ['a', 'b', 'c'].map((id) => ({ id, name: id }));

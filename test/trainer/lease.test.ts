@@ -143,7 +143,7 @@ describe('fine-tuning', () => {
 function datasetOf(classIds: string[], counts: number[]): Dataset {
   const imagesOf = (classId: string, count: number) =>
     Array.from({ length: count }, (_, index) => ({
-      ...{ id: `${classId}-${index}`, classId, key: '', etag: null, embedding: null, seconds: 0 },
+      ...{ id: `${classId}-${index}`, classId, key: '', etag: null, burst: null, embedding: null, seconds: 0 },
     }));
   return {
     classes: classIds.map((id) => ({ id, name: id })),

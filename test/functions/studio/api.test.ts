@@ -206,10 +206,18 @@ describe('uploads', () => {
     [422, 'unsupported-type', { type: '' }],
     [422, 'out-of-limits', { bytes: -1 }],
     [400, 'malformed', { bytes: 'many' }],
+    [422, 'out-of-limits', { burst: 'x'.repeat(101) }],
+    [400, 'malformed', { burst: 7 }],
   ])('%i %s', async (status, code, change) => {
     const [answered, body] = await uploads([{ ...jpeg, ...change }]);
     expect([answered, (body as { code: string }).code]).toEqual([status, code]);
     expect(await postgres.db.select().from(images).where(eq(images.projectId, project.id))).toEqual([]);
+  });
+
+  test('frames of a burst keep its id', async () => {
+    await uploads([{ ...jpeg, burst: 'first' }, jpeg]);
+    const kept = await postgres.sql`select burst from images where project_id = ${project.id} order by burst`;
+    expect(kept.map(({ burst }) => burst)).toEqual(['first', null]);
   });
 
   test('a few hundred at a time, and no more than a project may have', async () => {
