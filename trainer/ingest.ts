@@ -101,17 +101,27 @@ function createBatches(deps: IngestDeps) {
   };
 }
 
-/** Calls `work` with up to `size` items that come within `milliseconds`; it gives one outcome for each, in order. */
-const batch = <Item, Outcome>(
+/**
+ * Calls `work` with up to `size` items that come within `milliseconds` or while the call before is under way; it gives one
+ * outcome for each, in order. One call at a time keeps batches full.
+ */
+function batch<Item, Outcome>(
   size: number,
   milliseconds: number,
   work: (items: readonly Item[]) => Promise<readonly Outcome[]>,
-) =>
-  new DataLoader<Item, Outcome>(work, {
+): DataLoader<Item, Outcome> {
+  let busy: Promise<unknown> = Promise.resolve();
+  const workInTurn = (items: readonly Item[]) => {
+    const outcomes = busy.then(() => work(items));
+    busy = outcomes.catch(() => {});
+    return outcomes;
+  };
+  return new DataLoader<Item, Outcome>(workInTurn, {
     cache: false,
     maxBatchSize: size,
-    batchScheduleFn: (dispatch) => setTimeout(dispatch, milliseconds),
+    batchScheduleFn: (dispatch) => setTimeout(() => busy.then(dispatch), milliseconds),
   });
+}
 
 async function findImage(db: Database, { projectId, imageId }: UploadKey) {
   const [image] = await db

@@ -1,18 +1,21 @@
 /**
- * Whose turn it is, where one learner's projects ask for more than the workers can do: a knock at any door serves the learner who
- * was served longest ago. A learner is a browser's session, or a project without one.
+ * Fair scheduling: a training message for any project runs the due project of the learner who was served longest ago. A learner
+ * is a browser's session, or a project without one.
  */
 import { sql } from 'drizzle-orm';
 import type { Database } from '#shared/database.ts';
 
-/** Who was not served for so long has a turn, however many come who never had one. */
+/** A learner who was not served for so long has a turn, however many others were never served. */
 const longestWaitSeconds = 30;
-/** Seconds after a head's training until a fine-tuning that waits may begin: what a learner adds meanwhile goes first. */
-export const quietBeforeTuning = 20;
+/** Seconds after a head's training before which a fine-tuning takes no other project's turn. */
+const quietBeforeTuning = 20;
 /** A learner of whom so many projects were served within the longest wait waits for others a little before they are due... */
 const manyProjects = 3;
-/** ...so long, about what training a head takes: a run that is begun is not broken off. */
-const reservedSeconds = 2;
+/**
+ * ...so long: a project whose pictures are on their way is due three seconds after the latest one, or at any moment if that was
+ * the last one. A run that is begun is not broken off.
+ */
+const reservedSeconds = 3;
 /** Nothing is reserved for a project that has not settled after this: it would be for ever. */
 const longestReserved = 10;
 
@@ -46,7 +49,7 @@ export async function findBefore(db: Database, projectId: string): Promise<{ id:
       and coalesce(projects.session_id, projects.id) <> own.learner
       and coalesce(others.served_at < own.served_at, true)
       and (own.many or waiting.since <= statement_timestamp())
-      and not exists (select 1 from runs where project_id = waiting.id and state = 'running')
+      and not exists (select 1 from runs where project_id = waiting.id and state = 'running' and stage = 'head')
     order by seconds, others.served_at nulls first, waiting.since limit 1`);
   return found ?? null;
 }

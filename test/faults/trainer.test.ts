@@ -109,9 +109,15 @@ async function pause({ id, call }: Learner, moment: 'beginning' | 'storing' | 'p
       await lock`begin`;
       if (moment === 'storing') await lock`lock table artifacts in share mode`;
       else await lock`select from projects where id = ${id} for no key update`;
-      const query = moment === 'storing' ? '%insert into artifacts%' : 'select "id" from "projects"%for update';
-      const waits = async () =>
-        (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like ${query}`).length > 0;
+      const query = moment === 'storing' ? '%insert into artifacts%' : 'select "revision"%from "projects"%for update';
+      const waits = async () => {
+        const blocked = await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like ${query}`;
+        if (moment === 'storing') return blocked.length > 0;
+        // Other workers wait for the project too: this one has stored its last file, and comes to publish.
+        const stored = await sql`select from artifacts join models on models.id = model_id
+          where run_id = ${runId} and name = 'report.json'`;
+        return blocked.length > 0 && stored.length > 0;
+      };
       const over = async () => (await now()).state === 'succeeded';
       await until(async () => (await waits()) || (await over()), 30, `a worker that is ${moment}`);
       // It was quicker than this.
