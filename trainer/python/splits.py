@@ -10,8 +10,8 @@ near_duplicate = 0.80
 most_folds = 5
 # Projects up to this size with a class of few groups leave out one group at a time: folds would leave too little to learn from.
 leave_one_out_images, few_groups = 100, 5
-# Pictures that are compared with all others at once, which bounds the memory.
-block_rows = 256
+# Pictures that are compared with one another at once, which bounds the memory.
+block_rows, compared_rows = 256, 2048
 
 
 def group_near_duplicates(last_layer: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> np.ndarray:
@@ -48,10 +48,13 @@ def find_links(
     One link of a picture with each group is enough: where all pictures are alike there would be millions.
     """
     own, links = centred[block], []
-    for start in range(0, len(compared), block_rows):
-        others = compared[start : start + block_rows]
-        rows, columns = np.nonzero(own @ centred[others].T > near_duplicate)
-        links.append(np.unique(block[rows] * len(groups) + groups[others[columns]]))
+    for start in range(0, len(compared), compared_rows):
+        others = compared[start : start + compared_rows]
+        others = others[np.argsort(groups[others], kind="stable")]
+        linked, starts = np.unique(groups[others], return_index=True)
+        alike = np.logical_or.reduceat(own @ centred[others].T > near_duplicate, starts, axis=1)
+        rows, columns = np.nonzero(alike)
+        links.append(block[rows] * len(groups) + linked[columns])
     return np.divmod(np.unique(np.concatenate(links)), len(groups))
 
 

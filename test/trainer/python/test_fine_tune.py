@@ -199,7 +199,7 @@ def test_files_of_a_tuned_network_say_what_it_says(backbone, tuner, records, pic
             parameter.mul_(1 + 0.05 * torch.randn(parameter.shape, generator=noise))
     embeddings, labels = records.embeddings, records.labels
     blocks = Blocks(embeddings, is_level)
-    head, prototypes = fit(blocks, labels, 3, 0.1, 0.35).cooled(60), find_prototypes(blocks, labels, 3, 0.35)
+    head, prototypes = fit(blocks, labels, 3, 0.1, 0.35).cooled(400), find_prototypes(blocks, labels, 3, 0.35)
     network = without_head(network).to(memory_format=torch.contiguous_format)
     evaluation = evaluate(blocks, labels, 3, 0, records.bursts)
     model = TunedModel(backbone, records, evaluation, head, network, prototypes)
