@@ -86,15 +86,21 @@ describe('from pictures to a model', () => {
     const { model } = await learner.project();
     const path = join(data, 'model.pt');
     await writeFile(path, await learner.download(model!, 'model.pt'));
-    const program =
-      'import torch,json,sys; m=torch.load(sys.argv[1], weights_only=True); print(json.dumps([sorted(m), m["classes"]]))';
+    const program = `
+import torch, json, sys
+model = torch.load(sys.argv[1], weights_only=True)
+weight = model["state_dict"]["head.weight"]
+print(json.dumps([sorted(model), model["classes"], list(weight.shape), model["features"]["softsign"]]))
+`;
     // Not waited for in a way that stops this process: connections that servers end meanwhile would look alive to it.
     const { stdout } = await promisify(execFile)(join(process.cwd(), '.venv/bin/python'), ['-c', program, path], {
       cwd: data,
     });
     expect(JSON.parse(stdout)).toEqual([
-      ['backbone', 'classes', 'format', 'preprocessing', 'state_dict'],
+      ['backbone', 'classes', 'features', 'format', 'preprocessing', 'state_dict'],
       ['stripes', 'dots'],
+      [2, 2688],
+      0.5,
     ]);
   });
 

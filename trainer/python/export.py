@@ -1,8 +1,10 @@
 """Writes and opens the files of a model; formats.py says which function is for which file.
 
 ``model.onnx``: raw pixels in, calibrated probabilities and familiarity out; resize and normalisation are inside.
-``model.pt``: plain tensors and values for ``torch.load(path, weights_only=True)``; its ``state_dict`` fits the timm network
-that it names (for several, see networks.py). ``model.pt2``: ``torch.export.load(path).module()``, pixels to probabilities.
+``model.pt``: plain tensors and values for ``torch.load(path, weights_only=True)``. Its ``state_dict`` fits the timm network that
+it names (created with ``num_classes=0``; of several networks the names begin with ``parts.0.`` and so on), but for
+``head.weight`` and ``head.bias``: a linear layer on the features that ``features`` describes. ``model.pt2``:
+``torch.export.load(path).module()``, pixels to probabilities.
 """
 
 import json
@@ -22,7 +24,12 @@ from .prepared import open_session
 
 if TYPE_CHECKING:
     import onnx
-    import torch
+
+    from .networks import Network
+
+# Names of a network's tensors: the prefix of those of its only part, and those of its head.
+only_part = "parts.0."
+head_names = ("head.weight", "head.bias")
 
 
 def write_onnx(
@@ -55,23 +62,21 @@ def write_onnx(
     path.write_bytes(model.SerializeToString())
 
 
-def write_checkpoint(
-    path: Path, backbone: Backbone, network: "torch.nn.Module", head: Head, classes: list[str]
-) -> None:
+def write_checkpoint(path: Path, backbone: Backbone, network: "Network", head: Head, classes: list[str]) -> None:
     import torch
 
-    from .networks import classifier_name
-
-    last = classifier_name(network)
-    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(f"{last}.")}
-    state[f"{last}.weight"] = torch.tensor(head.weight, dtype=torch.float32)
-    state[f"{last}.bias"] = torch.tensor(head.bias, dtype=torch.float32)
+    # Of a single network the names are those of timm.
+    prefix = only_part if len(network.parts) == 1 else ""
+    state = {name.removeprefix(prefix): tensor for name, tensor in network.state_dict().items()}
+    for name, values in zip(head_names, (head.weight, head.bias), strict=True):
+        state[name] = torch.tensor(values, dtype=torch.float32)
     checkpoint = {
-        "format": 1,
+        "format": 2,
         "backbone": {"name": backbone.name, "timm": timm_names(backbone), "license": backbone.license},
-        "classes": classes,
         "preprocessing": backbone.preprocessing.describe(),
+        "features": network.describe_features(),
         "state_dict": state,
+        "classes": classes,
     }
     # A file of Python raises the reason when it cannot be written; torch's own writer does not.
     with path.open("wb") as file:
@@ -110,18 +115,22 @@ def open_checkpoint(path: Path) -> Run:
     """
     import torch
 
-    from .networks import Preprocess, make_network
+    from .networks import Network, Preprocess
 
     checkpoint = torch.load(path, weights_only=True, mmap=True)
     preprocess = Preprocess(Preprocessing.from_description(checkpoint["preprocessing"]))
     names = checkpoint["backbone"]["timm"]
     names = (names,) if isinstance(names, str) else tuple(names)
-    classes = len(checkpoint["classes"])
-    network = deepcopy(network_without_weights(names, classes, preprocess.side))
-    if any(name not in checkpoint["state_dict"] for name, _ in network.named_buffers()):
+    state = checkpoint["state_dict"]
+    classes, features = state[head_names[0]].shape
+    prefix = only_part if len(names) == 1 else ""
+    state = {name if name in head_names else prefix + name: tensor for name, tensor in state.items()}
+    network = deepcopy(network_without_weights(names, preprocess.side, features, classes))
+    if any(name not in state for name, _ in network.named_buffers()):
         # Some networks compute a buffer from their size alone, and no file holds that.
-        network = make_network(list(names), classes, preprocess.side)
-    network.load_state_dict(checkpoint["state_dict"], assign=True)
+        network = Network(list(names), preprocess.side, features, classes)
+    network.load_state_dict(state, assign=True)
+    network.follow_description(checkpoint["features"])
     network.eval()
 
     def run(pixels: np.ndarray) -> np.ndarray:
@@ -133,11 +142,11 @@ def open_checkpoint(path: Path) -> Run:
 
 
 @lru_cache(maxsize=3)
-def network_without_weights(names: tuple[str, ...], classes: int, side: int) -> "torch.nn.Module":
+def network_without_weights(names: tuple[str, ...], side: int, features: int, classes: int) -> "Network":
     """Kept, because timm takes three times as long to make a network as it takes to copy one."""
     import torch
 
-    from .networks import make_network
+    from .networks import Network
 
     with torch.device("meta"):
-        return make_network(list(names), classes, side)
+        return Network(list(names), side, features, classes)

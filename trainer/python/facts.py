@@ -17,6 +17,8 @@ backbones: list[dict[str, Any]] = read("backbones")
 """The pretrained networks (see backbone.py)."""
 codes: dict[str, dict[str, Any]] = read("codes")
 """The conditions that are reported: code -> ``message`` with ``{params}``."""
+embeddings: dict[str, int] = read("embeddings")
+"""The ``version`` of embeddings: raised with every change of what a picture's features are."""
 images: dict[str, Any] = read("images")
 """Accepted pictures: ``types``, ``pixels`` (at most), ``thumbnailSide`` (pixels)."""
 stages: dict[str, dict[str, Any]] = read("stages")

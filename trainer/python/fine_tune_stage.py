@@ -7,7 +7,7 @@ a class and 1 to 2 with 50; on cats and dogs, and with 10 a class, neither was a
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,24 +18,25 @@ import numpy as np
 import onnx
 import torch
 
+from .blocks import Blocks
+from .choice import Choice, calibrate, choose, weigh_classes
 from .errors import TooFewImages
 from .evaluate import (
     Evaluation,
-    assign_folds,
-    calibrate,
+    choice_images,
     choose_familiarity_threshold,
-    choose_strength,
     choose_unknown_threshold,
-    group_near_duplicates,
-    rotate,
+    measure_learned_share,
     state_accuracy,
 )
 from .familiarity import find_prototypes, measure_familiarity
 from .graphs import classify_graph_of
 from .head import Head, fit, softmax
-from .networks import FromPixels, WithFeatureMap, has_feature_map, without_head
+from .heatmap import FeatureMap
+from .networks import FromPixels, Network, WithFeatureMap, has_feature_map, without_head
 from .program import ProgramFiles, write_program
 from .records import Records
+from .splits import assign_folds, group_near_duplicates, sample_rows
 from .stage import Model, Progress, Stage
 from .tuner import Sides, Tuner
 from .views import read_square, stored_side
@@ -59,14 +60,15 @@ class TunedModel(Model):
             embeddings = [self.from_pixels.embed(torch.from_numpy(pixels.copy())[None]) for pixels in pictures]
         return torch.cat(embeddings).double().numpy()
 
-    def open_feature_map(self) -> Callable[[np.ndarray], np.ndarray] | None:
+    def open_feature_map(self) -> FeatureMap | None:
         if not has_feature_map(self.network, self.from_pixels.side):
             return None
         features = FromPixels(WithFeatureMap(self.network), self.backbone.entry.preprocessing)
 
-        def run(pixels: np.ndarray) -> np.ndarray:
+        def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             with torch.inference_mode():
-                return features.embed(torch.from_numpy(pixels.copy())[None])[1][0].numpy()
+                given, places = features.embed(torch.from_numpy(pixels.copy())[None])
+                return given[0].numpy(), places[0].numpy()
 
         return run
 
@@ -77,11 +79,12 @@ class Rival:
 
     head: Head
     """Calibrated; from ``sides.learn``."""
-    strength: float
+    choice: Choice
     temperature: float
     groups: np.ndarray
     """int [N]: near-duplicates share a number."""
-    folds: int
+    folds: np.ndarray
+    """int [N]"""
     sides: Sides
 
 
@@ -114,7 +117,7 @@ class FineTuneStage(Stage):
         progress.report("read", 0, None)
         records = self.read_pictures(records)
         progress.finish("read", 3)
-        rival = train_rival(records, self.seed)
+        rival = self.train_rival(records)
         progress.finish("evaluate", 5)
 
         def on_epoch(share: float, seconds_left: float) -> None:
@@ -123,16 +126,17 @@ class FineTuneStage(Stage):
         with torch_threads(self.threads):
             tuner = Tuner(self.backbone, rival.head, records, self.seed)
             network = tuner.run(rival.sides, self.seconds, self.checkpoint, on_epoch)
-            verdict = judge(tuner, network, rival, records)
+            verdict = compare(tuner, network, rival, records)
             prototypes = verdict.prototypes
             if verdict.is_better:
-                embeddings, labels, classes = records.embeddings, records.labels, len(records.classes)
-                head = fit(embeddings, labels, classes, rival.strength).cooled(rival.temperature)
+                blocks, labels, classes = self.make_blocks(records.embeddings), records.labels, len(records.classes)
+                shrinkage, level_weight = rival.choice.shrinkage, rival.choice.level_weight
+                head = fit(blocks, labels, classes, shrinkage, level_weight).cooled(rival.temperature)
                 network = tuner.learn_all(head, rival.sides, self.seconds, self.checkpoint, on_epoch)
-                learned = tuner.logits(np.arange(len(labels)), without_head(network))
-                prototypes = find_prototypes(learned, labels, classes)
+                learned = self.make_blocks(tuner.logits(np.arange(len(labels)), without_head(network)))
+                prototypes = find_prototypes(learned, labels, classes, level_weight)
         progress.finish("tune", 75)
-        weight, bias = (values.detach().double().cpu().numpy() for values in network.get_classifier().parameters())
+        weight, bias = (values.detach().double().cpu().numpy() for values in network.head.parameters())
         # A GPU's order of the tensors in memory would be written into the files.
         network = without_head(network).to("cpu", memory_format=torch.contiguous_format)
         sides = {name: len(rows) for name, rows in vars(rival.sides).items()}
@@ -146,6 +150,23 @@ class FineTuneStage(Stage):
             verdict.is_better,
             {"fineTune": {"better": verdict.is_better, "images": sides, **verdict.scores, **tuner.describe()}},
         )
+
+    def make_blocks(self, embeddings: np.ndarray) -> Blocks:
+        return Blocks(embeddings, self.backbone.entry.is_level)
+
+    def train_rival(self, records: Records) -> Rival:
+        """Raises TooFewImages where a class has fewer than three images that are not alike."""
+        blocks, labels, classes = self.make_blocks(records.embeddings), records.labels, len(records.classes)
+        groups = group_near_duplicates(blocks.last_layer, labels, records.bursts)
+        folds = assign_folds(labels, groups, classes, self.seed, leave_one_out=False)
+        sides = divide(folds, labels)
+        if sides is None:
+            raise TooFewImages
+        choice = choose(blocks, labels, classes, folds, sample_rows(labels, choice_images, self.seed))
+        learned = blocks.rows(sides.learn), labels[sides.learn]
+        head = fit(*learned, classes, choice.shrinkage, choice.level_weight)
+        temperature = calibrate_on(head.logits(records.embeddings[sides.stop]), labels[sides.stop])
+        return Rival(head.cooled(temperature), choice, temperature, groups, folds, sides)
 
     def read_pictures(self, records: Records) -> Records:
         """Keeps the records whose original can be decoded, with their pictures."""
@@ -165,31 +186,22 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def divide(folds: np.ndarray) -> Sides | None:
-    """None where there are too few images to learn from, to say when to stop, and to judge."""
-    if len(np.unique(folds)) < 3:
+def divide(folds: np.ndarray, labels: np.ndarray) -> Sides | None:
+    """None where a class has too few images to learn from, to say when to stop, and to judge."""
+    if any(len(np.unique(folds[labels == label])) < 3 for label in np.unique(labels)):
         return None
     return Sides(*(np.flatnonzero(side) for side in (folds > 1, folds == 1, folds == 0)))
 
 
-def train_rival(records: Records, seed: int) -> Rival:
-    """Raises TooFewImages where a class has fewer than three images that are not alike."""
-    embeddings, labels, classes = records.embeddings, records.labels, len(records.classes)
-    groups = group_near_duplicates(embeddings)
-    folds = assign_folds(labels, groups, classes, seed)
-    sides = divide(folds)
-    if sides is None:
-        raise TooFewImages
-    strength = choose_strength(rotate(embeddings), labels, classes, folds, seed)
-    head = fit(embeddings[sides.learn], labels[sides.learn], classes, strength)
-    temperature = calibrate(head.logits(embeddings[sides.stop]), labels[sides.stop])
-    return Rival(head.cooled(temperature), strength, temperature, groups, len(np.unique(folds)), sides)
+def calibrate_on(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that is best for these images."""
+    return calibrate(logits, labels, weigh_classes(labels, logits.shape[1]))[0]
 
 
-def judge(tuner: Tuner, network: torch.nn.Module, rival: Rival, records: Records) -> Verdict:
+def compare(tuner: Tuner, network: Network, rival: Rival, records: Records) -> Verdict:
     """Compares the network with its rival on the images that judge, which neither learned from."""
     labels, sides = records.labels, rival.sides
-    temperature = calibrate(tuner.logits(sides.stop, network), labels[sides.stop])
+    temperature = calibrate_on(tuner.logits(sides.stop, network), labels[sides.stop])
     probabilities = softmax(tuner.logits(sides.judge, network) / temperature)
     rival_probabilities = softmax(rival.head.logits(records.embeddings[sides.judge]))
     own, other = (compute_losses(answers, labels[sides.judge]) for answers in (probabilities, rival_probabilities))
@@ -198,8 +210,8 @@ def judge(tuner: Tuner, network: torch.nn.Module, rival: Rival, records: Records
         for name, losses, answers in (("head", other, rival_probabilities), ("network", own, probabilities))
     }
     embedding = without_head(network)
-    learned = tuner.logits(sides.learn, embedding)
-    prototypes = find_prototypes(learned, labels[sides.learn], len(records.classes))
+    learned = Blocks(tuner.logits(sides.learn, embedding), tuner.backbone.entry.is_level)
+    prototypes = find_prototypes(learned, labels[sides.learn], len(records.classes), rival.choice.level_weight)
     is_ahead = scores["network"]["accuracy"] >= scores["head"]["accuracy"] and is_better(own, other)
     return Verdict(
         tuner.tuning.best_epoch > 0 and is_ahead,
@@ -214,14 +226,16 @@ def judge(tuner: Tuner, network: torch.nn.Module, rival: Rival, records: Records
 def make_evaluation(verdict: Verdict, rival: Rival, labels: np.ndarray) -> Evaluation:
     judging = rival.sides.judge
     right = verdict.probabilities.argmax(axis=1) == labels[judging]
+    share = measure_learned_share(labels, rival.folds, judging)
     return Evaluation(
-        rival.strength,
+        rival.choice.shrinkage,
+        rival.choice.level_weight,
         verdict.temperature,
         choose_unknown_threshold(verdict.probabilities, right),
         choose_familiarity_threshold(verdict.familiarity, right),
         judging,
         verdict.probabilities,
-        state_accuracy(right, rival.groups[judging], "held-out", rival.folds),
+        state_accuracy(right, rival.groups[judging], share, "held-out", len(np.unique(rival.folds))),
         rival.groups,
         curve=[],
     )

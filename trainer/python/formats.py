@@ -12,7 +12,6 @@ from typing import Any
 
 from . import facts
 from .export import Run, open_checkpoint, open_onnx, write_checkpoint, write_labels, write_onnx
-from .networks import classifier_name
 from .program import ProgramFiles, Programs
 from .stage import Model
 
@@ -53,7 +52,7 @@ class Program(Format):
         model.write_program(path, self.files)
 
     def open(self, path: Path, model: Model) -> Run:
-        return self.programs.open(path, classifier_name(model.network))
+        return self.programs.open(path)
 
 
 class Labels(Format):

@@ -1,7 +1,7 @@
 """The graphs of a backbone, which prepare.py stores and the exports of a model are made from.
 
 - ``preprocess`` (ONNX): uint8 RGB [N, H, W, 3] of any size -> float32 [N, 3, side, side];
-- ``embed`` (ONNX): that -> float32 embeddings [N, features], and their feature map where they are the mean of one (heatmap.py);
+- ``embed`` (ONNX): that -> float32 embeddings [N, features], and the feature map where there is one (networks.py, heatmap.py);
 - ``classify`` (ONNX): pixels -> probabilities and familiarity, both of these joined with a head of zeros;
 - ``program``: pixels -> probabilities by ``torch.export``, with a head of zeros.
 
@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from .backbone import Preprocessing
-from .networks import FromPixels, WithFeatureMap, has_feature_map
+from .networks import FromPixels, Network, WithFeatureMap, has_feature_map
 
 opset = 18
 # Constants of ``classify`` that export.py replaces.
@@ -56,12 +56,12 @@ def preprocess_graph(preprocessing: Preprocessing) -> onnx.ModelProto:
     )
 
 
-def embed_graph(network: torch.nn.Module, side: int) -> onnx.ModelProto:
+def embed_graph(network: Network, side: int) -> onnx.ModelProto:
     """The network without a head, by torch's exporter; the example is zeros, for an exporter may store its example."""
     example = torch.zeros(2, 3, side, side)
     with_map = has_feature_map(network, side)
     exported = torch.onnx.export(
-        WithFeatureMap(network) if with_map else network,
+        WithFeatureMap(network).eval() if with_map else network,
         (example,),
         dynamo=True,
         opset_version=opset,
@@ -86,19 +86,20 @@ def classify_graph(preprocess: onnx.ModelProto, embed: onnx.ModelProto, features
     return whole
 
 
-def classify_graph_of(network: torch.nn.Module, preprocessing: Preprocessing, features: int) -> onnx.ModelProto:
+def classify_graph_of(network: Network, preprocessing: Preprocessing, features: int) -> onnx.ModelProto:
     """The graph ``classify`` of a network that no backbone has, such as a fine-tuned one."""
     return classify_graph(preprocess_graph(preprocessing), embed_graph(network, preprocessing.side), features)
 
 
 def head_graph(features: int) -> onnx.ModelProto:
-    """Probabilities of an embedding, and its familiarity (familiarity.py); export.py replaces the zeros."""
+    """Probabilities of an embedding, and its familiarity (familiarity.py): the highest product with a prototype.
+
+    export.py replaces the zeros.
+    """
     nodes = [
         helper.make_node("Gemm", ["embedding", head_weight, head_bias], ["logits"], transB=1),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-        helper.make_node("ReduceL2", ["embedding", "familiar.axis"], ["length"], keepdims=1),
-        helper.make_node("Div", ["embedding", "length"], ["direction"]),
-        helper.make_node("Gemm", ["direction", familiar], ["cosines"], transB=1),
+        helper.make_node("Gemm", ["embedding", familiar], ["cosines"], transB=1),
         helper.make_node("ReduceMax", ["cosines", "familiar.axis"], ["familiarity"], keepdims=0),
     ]
     weights = [
@@ -124,12 +125,12 @@ def make_model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
-def program_graph(network: torch.nn.Module, preprocessing: Preprocessing) -> torch.export.ExportedProgram:
+def program_graph(network: Network, preprocessing: Preprocessing) -> torch.export.ExportedProgram:
     """Pixels -> probabilities with a head of zeros; the example is zeros too, for the file stores it."""
     whole = FromPixels(network, preprocessing)
     for parameter in whole.parameters():
         parameter.requires_grad_(False)
-    for parameter in network.get_classifier().parameters():
+    for parameter in network.head.parameters():
         torch.nn.init.zeros_(parameter)
     sizes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(("N", "H", "W"))}
     example = torch.zeros(2, 48, 64, 3, dtype=torch.uint8)

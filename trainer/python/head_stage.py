@@ -1,15 +1,16 @@
 """Stage ``head``: a classifier on the frozen embeddings of a backbone; seconds for a few hundred images, on a CPU."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from .blocks import Blocks
 from .evaluate import evaluate
 from .familiarity import find_prototypes
 from .head import fit
+from .heatmap import FeatureMap
 from .program import ProgramFiles
 from .records import Records
 from .stage import Model, Progress, Stage
@@ -28,7 +29,7 @@ class HeadModel(Model):
         """Those that it learned from."""
         return self.records.embeddings[rows]
 
-    def open_feature_map(self) -> Callable[[np.ndarray], np.ndarray] | None:
+    def open_feature_map(self) -> FeatureMap | None:
         return self.backbone.feature_map
 
 
@@ -37,12 +38,17 @@ class HeadStage(Stage):
     name = "head"
 
     def learn(self, records: Records, progress: Progress) -> HeadModel:
-        embeddings, labels, classes = records.embeddings, records.labels, len(records.classes)
+        blocks, labels, classes = (
+            Blocks(records.embeddings, self.backbone.entry.is_level),
+            records.labels,
+            len(records.classes),
+        )
         progress.report("evaluate", 0, None)
-        evaluation = evaluate(embeddings, labels, classes, self.seed)
+        evaluation = evaluate(blocks, labels, classes, self.seed, records.bursts)
         progress.finish("evaluate", 50)
-        head = fit(embeddings, labels, classes, evaluation.strength).cooled(evaluation.temperature)
-        prototypes = find_prototypes(embeddings, labels, classes)
+        shrinkage, level_weight = evaluation.shrinkage, evaluation.level_weight
+        head = fit(blocks, labels, classes, shrinkage, level_weight).cooled(evaluation.temperature)
+        prototypes = find_prototypes(blocks, labels, classes, level_weight)
         network = self.backbone.network
         progress.finish("fit", 60)
         return HeadModel(self.backbone, records, evaluation, head, network, prototypes)

@@ -1,7 +1,9 @@
-"""Where in a picture a model finds its evidence: class activation maps (Zhou et al. 2016), and what they say about backgrounds.
+"""Where in a picture a model finds its evidence, and what that says about backgrounds.
 
-The embedding of most convolutional networks is the mean of a feature map, and the head is linear: so the evidence for a class is
-a sum over the cells of that map, exactly, and no gradient has to be estimated. Other networks have no heatmaps.
+The features of most convolutional networks begin with the mean of a feature map, of which softsign and unit length are taken
+(networks.py). The evidence of a cell of that map is its activation times the gradient of the log odds through these three steps
+(Selvaraju et al. 2017, Grad-CAM; without its averages over cells, for the gradient is the same at every cell). This is exact for
+the last layer's part of the features; what the levels add is not in it. Networks without such a map have no heatmaps.
 """
 
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from . import facts
+from .backbone import Backbone, softsign
 from .decode import open_picture
 from .head import Head, softmax
 
@@ -18,6 +21,9 @@ from .head import Head, softmax
 brightest = facts.thresholds["brightestCell"]
 # Heatmaps of a class that together say something about its background.
 least_maps = 3
+
+FeatureMap = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Pixels [H, W, 3] -> features [features] and feature map [channels, rows, columns] (networks.py)."""
 
 
 @dataclass
@@ -51,23 +57,39 @@ class Heatmap:
 
 
 def make_heatmap(
-    image: str, label: int, thumbnail: Path, head: Head, feature_map: Callable[[np.ndarray], np.ndarray]
+    image: str, label: int, thumbnail: Path, head: Head, backbone: Backbone, feature_map: FeatureMap
 ) -> Heatmap:
-    """``feature_map``: pixels [H, W, 3] -> [features, rows, columns], whose mean is the embedding."""
-    return Heatmap(image, label, compute_evidence(label, head, feature_map(open_picture(thumbnail).pixels)))
+    features, places = feature_map(open_picture(thumbnail).pixels)
+    return Heatmap(image, label, compute_evidence(label, head, backbone, features, places))
 
 
-def compute_evidence(label: int, head: Head, features: np.ndarray) -> np.ndarray:
+def compute_evidence(
+    label: int, head: Head, backbone: Backbone, features: np.ndarray, places: np.ndarray
+) -> np.ndarray:
     """The evidence for class ``label`` and against the others, cell by cell: float64 [rows, columns].
 
-    With two classes its mean is the log odds but for the bias; with more, the others count by their probability.
+    With two classes its mean is by how much the log odds grow per growth of the feature map; with more classes, the others count
+    by their probability.
 
     Args:
-        features: a feature map, [features, rows, columns].
+        features: float [features]
+        places: the feature map, float [channels, rows, columns].
     """
-    others = head.logits(features.mean(axis=(1, 2), dtype=np.float64)[None])
+    others = head.logits(features[None].astype(np.float64))
     others[0, label] = -np.inf
-    return np.tensordot(head.weight[label] - softmax(others)[0] @ head.weight, features, axes=1)
+    direction = (head.weight[label] - softmax(others)[0] @ head.weight)[~backbone.is_level]
+    means = places.mean(axis=(1, 2), dtype=np.float64)
+    ends = np.cumsum([part.last_layer for part in backbone.parts])[:-1]
+    gradients = [differentiate(*both) for both in zip(np.split(direction, ends), np.split(means, ends), strict=True)]
+    return np.tensordot(np.concatenate(gradients), places, axes=1)
+
+
+def differentiate(direction: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The gradient of ``direction`` times the softsign of ``means`` at unit length, by ``means``; all float64 [channels]."""
+    soft = means / (softsign + np.abs(means))
+    length = max(float(np.linalg.norm(soft)), 1e-12)
+    unit = soft / length
+    return (direction - (direction @ unit) * unit) / length * softsign / (softsign + np.abs(means)) ** 2
 
 
 def average_edge_shares(heatmaps: list[Heatmap], classes: int) -> list[float | None]:

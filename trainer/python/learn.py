@@ -1,9 +1,9 @@
 """The request ``train``: records of images with cached embeddings -> a model's files and its report.
 
 params ``{"stage", "backbone", "classes": [name], "records": path, "originals": folder, "thumbnails": folder, "seed", "out":
-folder}``. The file ``records`` holds a record for each image (records.py): its id, the index of its class, its embedding. The
-original of an image, where it is there, is ``{originals}/{id}``, its thumbnail ``{thumbnails}/{id}``: the files are checked on
-some originals, heatmaps are made of all thumbnails.
+folder}``. The file ``records`` holds a record for each image (records.py): its id, the index of its class, its burst, its
+embedding. The original of an image, where it is there, is ``{originals}/{id}``, its thumbnail ``{thumbnails}/{id}``: the files
+are checked on some originals, heatmaps are made of all thumbnails.
 
 Events ``{"percent", "step", "secondsLeft"}`` and one ``{"written": {"accuracy", "artifacts": [{"name", "type"}]}}``: these files
 lie in ``out`` and stay as they are, while they are checked; result ``{"accuracy", "artifacts": [{"name", "type"}], "report"}``,
@@ -103,7 +103,7 @@ class Train:
             folder = Path(name)
             rows = np.zeros(8, record_type(prepared.entry.features))
             rows["id"] = [str(row) for row in range(len(rows))]
-            rows["class"] = np.arange(len(rows)) % 2
+            rows["class"], rows["burst"] = np.arange(len(rows)) % 2, -1
             rows["embedding"] = np.random.default_rng(0).normal(size=rows["embedding"].shape)
             rows.tofile(folder / "records")
             Image.new("RGB", (64, 64)).save(folder / "0", "PNG")
@@ -121,7 +121,13 @@ def draw_heatmaps(model: Model, pool: Executor) -> list[Future[Heatmap]]:
         return []
     return [
         pool.submit(
-            make_heatmap, records.ids[row], int(records.labels[row]), records.thumbnail(row), model.head, feature_map
+            make_heatmap,
+            records.ids[row],
+            int(records.labels[row]),
+            records.thumbnail(row),
+            model.head,
+            model.backbone.entry,
+            feature_map,
         )
         for row in rows
     ]

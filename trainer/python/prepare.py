@@ -21,7 +21,7 @@ import torch
 from .backbone import Backbone, bundled
 from .errors import BadInput
 from .graphs import classify_graph, embed_graph, preprocess_graph, program_classes, program_graph
-from .networks import make_network
+from .networks import Network
 from .prepared import PreparedBackbone, find_backbone
 
 
@@ -60,21 +60,24 @@ def prepare(backbone: PreparedBackbone) -> None:
     write_whole(backbone.expected_path("program"), save_to_bytes(program, torch.export.save))
 
 
-def check_entry(entry: Backbone, network: torch.nn.Module) -> None:
-    """Checks that a backbone's entry describes its network: heads are trained on its output, and put on top of it.
+def check_entry(entry: Backbone, network: Network) -> None:
+    """Checks that a backbone's entry describes its network: heads are trained on its features, and put on top of it.
 
     Raises:
         BadInput: the entry and the network differ.
     """
     side = entry.preprocessing.side
     with torch.inference_mode():
-        features = tuple(network(torch.zeros(1, 3, side, side)).shape[1:])
-    last = make_network(entry.timm_names, 2, side).get_classifier()
-    is_linear = isinstance(last, torch.nn.Linear) and last.in_features == entry.features
-    if features != (entry.features,) or not is_linear:
+        features, outputs = network.compute_features(torch.zeros(1, 3, side, side))
+        last = [
+            part.forward_head(output, pre_logits=True).shape[1]
+            for part, output in zip(network.parts, outputs, strict=True)
+        ]
+    if features.shape[1] != entry.features or last != [part.last_layer for part in entry.parts]:
+        expected = [part.last_layer for part in entry.parts]
         raise BadInput(
-            f"The entry of the backbone {entry.name} says {entry.features} features and a linear layer on top; "
-            f"its network gives {list(features)} and has {last}."
+            f"The entry of the backbone {entry.name} says {entry.features} features, {expected} of them from last layers; "
+            f"its network gives {features.shape[1]} and {last}."
         )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 
+from . import facts
 from .backbone import Backbone, from_timm, registry
 from .errors import BadInput
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-# Of the files that prepare.py makes: raised with every change there, so that an older file in a cache is never used.
-graphs_version = 5
+    from .networks import Network
+
+# The version of the files that prepare.py makes, and of the embeddings that they give: the first number is raised with every
+# change there, so that an older file in a cache is never used.
+graphs_version = f"6.{facts.embeddings['version']}"
 # The graphs of a backbone (graphs.py), with the format of each.
 graphs = {"preprocess": "onnx", "embed": "onnx", "classify": "onnx", "program": "pt2"}
 # Pictures that the network gets at once. On a CPU each thread computes a picture of its own: two threads that share one
@@ -143,36 +147,44 @@ class PreparedBackbone:
         return lambda prepared: thread.submit(run, prepared).result()
 
     @cached_property
-    def feature_map(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """uint8 [H, W, 3] -> float32 [features, rows, columns], whose mean is the embedding; None where it is no such mean."""
+    def feature_map(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
+        """uint8 [H, W, 3] -> float32 features [features] and feature map [channels, rows, columns] (networks.py).
+
+        It is None where the last layer is not the mean of a feature map.
+        """
         from .graphs import feature_map
 
         if feature_map not in [output.name for output in self.embed_session.get_outputs()]:
             return None
-        prepare, run = self.prepare, self.embed_session.run
-        return lambda pixels: run([feature_map], {"prepared": prepare(pixels)[None]})[0][0]
+        prepare, session = self.prepare, self.embed_session
+
+        def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            features, places = session.run(["embedding", feature_map], {"prepared": prepare(pixels)[None]})
+            return features[0], places[0]
+
+        return run
 
     @cached_property
-    def network(self) -> "torch.nn.Module":
-        """The pretrained network on the CPU, which gives embeddings; to be read only."""
+    def network(self) -> "Network":
+        """The pretrained network on the CPU, which gives features; to be read only."""
         return self.load_network()
 
-    def load_network(self, classes: int = 0) -> "torch.nn.Module":
-        """A new network with its pretrained weights, for evaluation; with ``classes`` 0 it gives embeddings, else logits.
+    def load_network(self, classes: int = 0) -> "Network":
+        """A new network with its pretrained weights, for evaluation; with ``classes`` 0 it gives features, else logits.
 
         The weights of a backbone that is not bundled are those that prepare.py stored; before that timm finds them.
         """
         import torch
 
-        from .networks import make_network, parts_of
+        from .networks import Network
         from .weights import load_part
 
-        network = make_network(self.entry.timm_names, classes, self.entry.preprocessing.side)
+        network = Network(self.entry.timm_names, self.entry.preprocessing.side, self.entry.features, classes)
         stored = self.expected_path("weights")
         if not self.entry.is_bundled and stored.exists():
             network.load_state_dict(network.state_dict() | torch.load(stored, weights_only=True))
         else:
-            for part, own in zip(self.entry.parts, parts_of(network), strict=True):
+            for part, own in zip(self.entry.parts, network.parts, strict=True):
                 load_part(self.entry, part, own)
         return network.eval()
 

@@ -11,19 +11,21 @@ from torch.export.pt2_archive import PT2ArchiveWriter
 
 from .graphs import program_classes
 from .head import Head
-from .networks import classifier_name
+from .networks import Network
 from .prepared import PreparedBackbone
 
 names_file = "extra/classes.json"
 weights_folder = "data/weights/"
 # Programs that stay open to check the next files by, and files that the next are made from; each holds a network.
 most_open = 3
+# In a program, the weight and the bias of the head.
+head_names = ("network.head.weight", "network.head.bias")
 
 
 def write_program(
     path: Path,
     program: torch.export.ExportedProgram,
-    network: torch.nn.Module,
+    network: Network,
     head: Head,
     classes: list[str],
 ) -> None:
@@ -32,17 +34,14 @@ def write_program(
     The program is changed by that; the next head is put in its place. Only the last nodes know the number of classes, by the
     sizes that the file tells of them.
     """
-    last = classifier_name(network)
     for name, tensor in network.state_dict().items():
-        if not name.startswith(f"{last}."):
-            program.state_dict[f"network.{name}"] = kept(tensor, program.state_dict[f"network.{name}"])
-    names = head_names(last)
-    before = program.state_dict[names[0]].shape[0]
-    for name, values in zip(names, (head.weight, head.bias), strict=True):
+        program.state_dict[f"network.{name}"] = kept(tensor, program.state_dict[f"network.{name}"])
+    before = program.state_dict[head_names[0]].shape[0]
+    for name, values in zip(head_names, (head.weight, head.bias), strict=True):
         tensor = torch.tensor(values, dtype=torch.float32)
         program.state_dict[name] = torch.nn.Parameter(tensor, requires_grad=False)
     given = {name: node for node, name in program.graph_signature.inputs_to_parameters.items()}
-    head_nodes = [given[name] for name in names]
+    head_nodes = [given[name] for name in head_names]
     after_head = False
     for node in program.graph.nodes:
         told = node.meta.get("val")
@@ -74,7 +73,7 @@ class ProgramFiles:
         self,
         path: Path,
         backbone: PreparedBackbone,
-        network: torch.nn.Module,
+        network: Network,
         head: Head,
         classes: list[str],
     ) -> None:
@@ -87,7 +86,7 @@ class ProgramFiles:
             write_program(path, backbone.program, network, head, classes)
             records = read_records(path)
         else:
-            own = head_records(records, head, classifier_name(network))
+            own = head_records(records, head)
             write_records(path, records | own | {names_file: names_text(classes).encode()})
         self.written[kind] = records
         while len(self.written) > most_open:
@@ -118,17 +117,12 @@ def write_archive(path: Path, file: io.BytesIO) -> None:
     path.write_bytes(file.getbuffer())
 
 
-def head_names(last: str) -> tuple[str, str]:
-    """In a program, of the weight and the bias of the network's last layer."""
-    return f"network.{last}.weight", f"network.{last}.bias"
-
-
-def head_records(records: dict[str, bytes], head: Head, last: str) -> dict[str, bytes]:
-    """The records of a head's tensors in a file of as many classes; ``last`` is the way to the network's last layer."""
+def head_records(records: dict[str, bytes], head: Head) -> dict[str, bytes]:
+    """The records of a head's tensors in a file of as many classes."""
     config = json.loads(records[f"{weights_folder}model_weights_config.json"])["config"]
     return {
         weights_folder + config[name]["path_name"]: values.astype("<f4").tobytes()
-        for name, values in zip(head_names(last), (head.weight, head.bias), strict=True)
+        for name, values in zip(head_names, (head.weight, head.bias), strict=True)
     }
 
 
@@ -159,9 +153,9 @@ class Programs:
     def __init__(self):
         self.opened: dict[tuple, torch.nn.Module] = {}
 
-    def open(self, path: Path, last: str = "classifier"):
-        """As ``open_program``; the head, the layer ``last`` of its network, is read from the file each time."""
-        rest, head = look_into(path, last)
+    def open(self, path: Path):
+        """As ``open_program``; the head is read from the file each time."""
+        rest, head = look_into(path)
         module = self.opened.pop(rest, None) or torch.export.load(path).module()
         self.opened[rest] = module
         while len(self.opened) > most_open:
@@ -173,13 +167,13 @@ class Programs:
         return runner(module)
 
 
-def look_into(path: Path, last: str) -> tuple[tuple, dict[str, torch.Tensor]]:
+def look_into(path: Path) -> tuple[tuple, dict[str, torch.Tensor]]:
     """What stands for all but the head, and the head's tensors as the file holds them. zipfile checks what it reads."""
     with zipfile.ZipFile(path) as archive:
         root = archive.namelist()[0].split("/")[0]
         weights = f"{root}/{weights_folder}"
         config = json.loads(archive.read(f"{weights}model_weights_config.json"))["config"]
-        files = {name: weights + config[name]["path_name"] for name in head_names(last)}
+        files = {name: weights + config[name]["path_name"] for name in head_names}
         # Neither the names of the classes nor what is made from all the rest is the program's.
         aside = {*files.values(), f"{root}/{names_file}", f"{root}/.data/serialization_id"}
         rest = tuple((one.filename, one.file_size, one.CRC) for one in archive.infolist() if one.filename not in aside)

@@ -15,8 +15,11 @@ least_classes, least_images = facts.thresholds["leastClasses"], facts.thresholds
 
 
 def record_type(features: int, *columns: tuple) -> np.dtype:
-    """A record of the file that the request ``train`` names: 36 bytes ASCII, int32 and float32, little endian."""
-    return np.dtype([("id", "S36"), ("class", "<i4"), ("embedding", "<f4", (features,)), *columns])
+    """A record of the file that the request ``train`` names: 36 bytes ASCII, int32, int32 and float32, little endian.
+
+    ``burst`` is a number that the frames of one burst share, and -1 for an image that belongs to none.
+    """
+    return np.dtype([("id", "S36"), ("class", "<i4"), ("burst", "<i4"), ("embedding", "<f4", (features,)), *columns])
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,14 @@ class Records:
         return self.rows["class"].astype(int)
 
     @cached_property
+    def bursts(self) -> np.ndarray:
+        """int [N]: the burst of each image; negative where it belongs to none."""
+        return self.rows["burst"].astype(int)
+
+    @property
     def embeddings(self) -> np.ndarray:
-        """float64 [N, features]"""
-        return self.rows["embedding"].astype(np.float64)
+        """float32 [N, features]"""
+        return self.rows["embedding"]
 
     @property
     def pictures(self) -> np.ndarray:

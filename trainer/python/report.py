@@ -2,11 +2,12 @@
 
 format: 1
 stage, backbone, seed, versions
-classes: [{name, images, accuracy or null, background}], in the order of the probabilities; background: how much of the
-    evidence for it is at the edge of its pictures, 1 where it is spread evenly (heatmap.py), or null
+classes: [{name, images, accuracy or null, background, singleBurst}], in the order of the probabilities; background: how much
+    of the evidence for it is at the edge of its pictures, 1 where it is spread evenly (heatmap.py), or null; singleBurst:
+    whether its pictures are all but the same or of one burst, so that its accuracy says little
 accuracy: {value, low, high (95 %), method, folds, images, groups (near-duplicates count as one)}, held out
 confusion: [[count]], rows: the class, columns: the answer; held out
-temperature, strength: of the head
+temperature, shrinkage, blocks: of the head; blocks: the weight of the levels beside the last layer (choice.py)
 unknownBelow: confidence under which the answer is "I don't know", or null
 unfamiliarBelow: familiarity, an output of model.onnx too, under which the answer is that as well, or null
 suspects: [{image, class, said, probability}], pictures that may be in the wrong class
@@ -36,6 +37,7 @@ from . import facts
 from .evaluate import Evaluation, count_confusion
 from .heatmap import Heatmap, average_edge_shares
 from .records import Records
+from .splits import find_single_bursts
 from .stage import Model, Stage
 
 most_suspects = 20
@@ -100,6 +102,7 @@ def describe(evaluation: Evaluation, records: Records, backgrounds: list[float |
     suspects = [index for index in order[:most_suspects] if own[index] < suspect_below]
     hardest = [index for index in order[:most_suspects] if own[index] < hard_below]
     sizes = np.bincount(evaluation.groups)
+    single = find_single_bursts(labels, evaluation.groups, len(classes))
     alike = [group for group in np.argsort(-sizes, kind="stable")[:most_groups] if sizes[group] > 1]
 
     def name_picture(index: int) -> dict[str, Any]:
@@ -112,13 +115,15 @@ def describe(evaluation: Evaluation, records: Records, backgrounds: list[float |
                 "images": int((labels == label).sum()),
                 "accuracy": accuracy_of(label),
                 "background": backgrounds[label],
+                "singleBurst": single[label],
             }
             for label, name in enumerate(classes)
         ],
         "accuracy": evaluation.accuracy,
         "confusion": count_confusion(labels[rows], answers, len(classes)),
         "temperature": evaluation.temperature,
-        "strength": evaluation.strength,
+        "shrinkage": evaluation.shrinkage,
+        "blocks": evaluation.level_weight,
         "unknownBelow": evaluation.unknown_below,
         "unfamiliarBelow": evaluation.unfamiliar_below,
         "suspects": [{**name_picture(index), "probability": float(probabilities[index].max())} for index in suspects],
@@ -134,13 +139,17 @@ def describe(evaluation: Evaluation, records: Records, backgrounds: list[float |
 def next_step(report: dict[str, Any], labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     """Chooses what would help most, by rules in the order of what they usually gain.
 
-    Codes: ``more-pictures`` {class, images}: the class has few that differ · ``different-pictures`` {class, images, kinds}: most
-    of its pictures are all but the same · ``background`` {class}: it is recognised by its background · ``check-pictures``
-    {count}: some may be in the wrong class · ``tell-apart`` {class, said, count}: these two are mixed up · ``more-of-all`` {}:
-    the curve still rises · ``try`` {}: it is good; try it on something new.
+    Codes: ``single-burst`` {class}: all of its pictures are one burst or all but the same · ``more-pictures`` {class, images}:
+    the class has few that differ · ``different-pictures`` {class, images, kinds}: most of its pictures are all but the same ·
+    ``background`` {class}: it is recognised by its background · ``check-pictures`` {count}: some may be in the wrong class ·
+    ``tell-apart`` {class, said, count}: these two are mixed up · ``more-of-all`` {}: the curve still rises · ``try`` {}: it is
+    good; try it on something new.
     """
     classes = report["classes"]
     names = [entry["name"] for entry in classes]
+    single = [entry["name"] for entry in classes if entry["singleBurst"]]
+    if single:
+        return {"code": "single-burst", "params": {"class": single[0]}}
     counts = np.array([entry["images"] for entry in classes])
     kinds = np.array([len(np.unique(groups[labels == label])) for label in range(len(names))])
     least = int(kinds.argmin())

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import onnx
-import torch
 
 from .evaluate import Evaluation
 from .head import Head
+from .heatmap import FeatureMap
+from .networks import Network
 from .prepared import PreparedBackbone
 from .program import ProgramFiles
 from .records import Records
@@ -45,8 +46,8 @@ class Model(ABC):
     """The images that it learned from."""
     evaluation: Evaluation
     head: Head
-    network: torch.nn.Module
-    """On the CPU; it gives embeddings."""
+    network: Network
+    """On the CPU; it gives features."""
     prototypes: np.ndarray
     """float64 [P, features]: see familiarity.py."""
     is_better: bool = True
@@ -73,8 +74,8 @@ class Model(ABC):
         """The trainer's own embeddings of some rows and their pixels [H, W, 3], which files must match: float64 [N, features]."""
 
     @abstractmethod
-    def open_feature_map(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Pixels [H, W, 3] -> float32 [features, rows, columns], whose mean is the embedding; None where it is no such mean."""
+    def open_feature_map(self) -> FeatureMap | None:
+        """None where the last layer is not the mean of a feature map."""
 
 
 @dataclass

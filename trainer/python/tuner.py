@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from .errors import BadInput, OutOfMemory
 from .head import Head
 from .learning_rates import group_by_rate, pace
-from .networks import Preprocess
+from .networks import Network, Preprocess
 from .prepared import PreparedBackbone
 from .records import Records
 from .views import vary
@@ -30,6 +30,8 @@ weight_decay = 0.02
 first_share = 3 / 8
 # The decay of the average of weights (Polyak and Juditsky 1992), reached slowly so that the start has little weight in it.
 average = 0.98
+# Raised with every change of what a checkpoint holds.
+checkpoint_format = 2
 
 
 @dataclass
@@ -82,14 +84,14 @@ class Tuner:
         """Starts from the pretrained network with this head on top."""
         network = self.backbone.load_network(len(head.bias))
         with torch.no_grad():
-            network.get_classifier().weight.copy_(torch.from_numpy(head.weight))
-            network.get_classifier().bias.copy_(torch.from_numpy(head.bias))
+            network.head.weight.copy_(torch.from_numpy(head.weight))
+            network.head.bias.copy_(torch.from_numpy(head.bias))
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.averaged = deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(group_by_rate(self.network), weight_decay=weight_decay)
         self.scaler = torch.amp.GradScaler(self.device, enabled=self.precision is torch.float16)
 
-    def run(self, sides: Sides, seconds: float, checkpoint: Path, on_epoch: OnEpoch) -> nn.Module:
+    def run(self, sides: Sides, seconds: float, checkpoint: Path, on_epoch: OnEpoch) -> Network:
         """Learns by epochs until it gets no better or its share of the time is over.
 
         A file at ``checkpoint`` is where another worker left off. @returns the network of the best epoch.
@@ -125,7 +127,7 @@ class Tuner:
         judged.load_state_dict(self.best)
         return judged
 
-    def learn_all(self, head: Head, sides: Sides, seconds: float, checkpoint: Path, on_epoch: OnEpoch) -> nn.Module:
+    def learn_all(self, head: Head, sides: Sides, seconds: float, checkpoint: Path, on_epoch: OnEpoch) -> Network:
         """Learns from the start, with the head of all images, from all of them, in as many epochs as the rest of the time allows.
 
         A checkpoint that ``run`` loaded may be in the midst of it. @returns the network.
@@ -196,8 +198,8 @@ class Tuner:
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=self.precision or torch.bfloat16, enabled=self.precision is not None)
 
-    def logits(self, rows: np.ndarray, network: nn.Module) -> np.ndarray:
-        """float64 [rows, classes], or embeddings of a network without its last layer; in full precision as the files compute."""
+    def logits(self, rows: np.ndarray, network: Network) -> np.ndarray:
+        """float64 [rows, classes], or features of a network without a head; in full precision as the files compute."""
         with torch.inference_mode():
             batches = [
                 network(self.normalise(self.preprocess.resize(self.load_images(batch)))).cpu()
@@ -213,7 +215,7 @@ class Tuner:
     def save(self, path: Path) -> None:
         """Writes a checkpoint, complete or not at all; plain tensors and values only."""
         state = {
-            "format": 1,
+            "format": checkpoint_format,
             "backbone": self.backbone.name,
             "tuning": vars(self.tuning),
             "network": self.network.state_dict(),
@@ -228,12 +230,13 @@ class Tuner:
         partial.rename(path)
 
     def load(self, path: Path) -> None:
-        """Resumes from a checkpoint. Raises BadInput for one of another backbone."""
+        """Resumes from a checkpoint; does nothing where it has another format. Raises BadInput for one of another backbone."""
         state = torch.load(path, weights_only=True, map_location=self.device)
-        if state["format"] != 1 or state["backbone"] != self.backbone.name:
+        if state["format"] != checkpoint_format:
+            return
+        if state["backbone"] != self.backbone.name:
             raise BadInput(
-                f"Expected a checkpoint of {self.backbone.name}, format 1; {path} is one of {state['backbone']}, "
-                f"format {state['format']}: delete it."
+                f"Expected a checkpoint of {self.backbone.name}; {path} is one of {state['backbone']}: delete it."
             )
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])

@@ -119,6 +119,7 @@ export const en = {
   backbone: 'Eyes',
   backbones: {
     quick: 'Quick eyes',
+    sharper: 'Sharper eyes, take twice as long',
     closer: 'Look more closely, take twice as long',
     twice: 'Look twice and see the most, take three times as long',
   } as Record<string, string>,
@@ -132,6 +133,8 @@ export const en = {
   accuracyUnknown: 'Too few pictures to tell how good it is. Add some more.',
   nextTitle: 'What helps now:',
   next: {
+    'single-burst': ({ class: name }: Params) =>
+      `All pictures of “${name}” were taken in one go, so nobody can tell how well it knows it. Add some taken at another time.`,
     'more-pictures': ({ class: name, images }: Params) =>
       `“${name}” has only ${pictures(Number(images))}. Add some more.`,
     'different-pictures': ({ class: name }: Params) =>

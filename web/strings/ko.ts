@@ -70,6 +70,7 @@ export const ko: Strings = {
   backbone: '눈',
   backbones: {
     quick: '빠른 눈',
+    sharper: '더 또렷한 눈 (시간이 두 배 걸려요)',
     closer: '더 자세히 보는 눈 (시간이 두 배 걸려요)',
     twice: '두 번 보는 눈, 가장 잘 봐요 (시간이 세 배 걸려요)',
   },
@@ -83,6 +84,8 @@ export const ko: Strings = {
   accuracyUnknown: '얼마나 잘하는지 알기에는 사진이 너무 적어요. 조금 더 넣어 주세요.',
   nextTitle: '이렇게 해 보세요:',
   next: {
+    'single-burst': ({ class: name }) =>
+      `‘${name}’ 사진은 모두 한 번에 찍은 것이라 얼마나 잘 아는지 알 수 없어요. 다른 때에 찍은 사진을 넣어 주세요.`,
     'more-pictures': ({ class: name, images }) => `‘${name}’에는 사진이 ${images}장뿐이에요. 조금 더 넣어 주세요.`,
     'different-pictures': ({ class: name }) =>
       `‘${name}’ 사진이 거의 다 비슷해요. 다른 곳, 다른 쪽, 다른 빛에서 찍은 사진을 넣어 주세요.`,

@@ -63,6 +63,7 @@ def training(pictures, tmp_path_factory):
         ids=None,
         labels=pictures.labels,
         embeddings=pictures.embeddings,
+        bursts=-1,
         paths=pictures.paths,
         originals=range(0, 36, 5),
         thumbnails=range(0, 36, 3),
@@ -72,7 +73,7 @@ def training(pictures, tmp_path_factory):
         folder = tmp_path_factory.mktemp("training")
         ids = ids or [f"picture-{row}" for row in range(len(labels))]
         rows = np.zeros(len(labels), record_type(embeddings.shape[1]))
-        rows["id"], rows["class"], rows["embedding"] = ids, labels, embeddings
+        rows["id"], rows["class"], rows["burst"], rows["embedding"] = ids, labels, bursts, embeddings
         rows.tofile(folder / "records")
         for name, some in {"originals": originals, "thumbnails": thumbnails}.items():
             (folder / name).mkdir()

@@ -10,6 +10,8 @@ import torch
 from drawing import kinds
 from PIL import Image
 
+from trainer.python.backbone import registry
+from trainer.python.blocks import Blocks
 from trainer.python.certificate import certify
 from trainer.python.errors import OutOfMemory
 from trainer.python.evaluate import evaluate
@@ -27,6 +29,7 @@ from trainer.python.tuner import Sides, Tuner
 from trainer.python.views import read_square, vary
 
 everything = range(36)
+is_level = registry["efficientnet-lite0"].is_level
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,8 @@ def tuner(backbone, head, records):
 
 @pytest.fixture(scope="module")
 def head(pictures):
-    return fit(pictures.embeddings.astype(np.float64), pictures.labels, 3, 0.003)
+    # At this temperature its probabilities are neither all sure nor all alike.
+    return fit(Blocks(pictures.embeddings, is_level), pictures.labels, 3, 0.1, 0.35).cooled(20)
 
 
 sides = Sides(learn=np.array([0, 1, 12, 13, 24, 25]), stop=np.array([2, 14, 26]), judge=np.array([3, 15, 27]))
@@ -94,7 +98,7 @@ def test_another_worker_goes_on_where_one_left_off_and_comes_to_the_same(tuner, 
         for (name, now), before in zip(whole.averaged.named_parameters(), fresh.averaged.parameters(), strict=True)
     }
     assert all(one > 0 for name, one in moved.items() if "weight" in name)
-    assert moved["conv_stem.weight"] < moved["conv_head.weight"]
+    assert moved["parts.0.conv_stem.weight"] < moved["parts.0.conv_head.weight"]
 
 
 def test_what_is_learned_from_all_pictures_goes_on_with_another_worker_too(tuner, head, tmp_path):
@@ -117,7 +121,7 @@ def test_what_is_learned_from_all_pictures_goes_on_with_another_worker_too(tuner
         assert torch.allclose(one, other, atol=1e-6)
     # What was judged is still there, and another network.
     judged = parts.run(sides, 0.1, tmp_path / "parts", lambda *_: None)
-    assert not torch.equal(judged.conv_stem.weight, parts.averaged.conv_stem.weight)
+    assert not torch.equal(judged.parts[0].conv_stem.weight, parts.averaged.parts[0].conv_stem.weight)
 
 
 def test_better_is_more_than_chance():
@@ -178,9 +182,12 @@ def test_a_view_is_not_mirrored():
 
 
 def test_sides_need_three_folds():
-    assert divide(np.array([0, 1, 0, 1])) is None
-    both = divide(np.array([0, 1, 2, 3, 0]))
+    one_class = np.zeros(5, dtype=int)
+    assert divide(np.array([0, 1, 0, 1]), one_class[:4]) is None
+    both = divide(np.array([0, 1, 2, 3, 0]), one_class)
     assert [rows.tolist() for rows in vars(both).values()] == [[2, 3], [1], [0, 4]]
+    # Each class has to be learned.
+    assert divide(np.array([0, 1, 2, 0, 1]), np.array([0, 0, 0, 1, 1])) is None
 
 
 def test_files_of_a_tuned_network_say_what_it_says(backbone, tuner, records, pictures, tmp_path):
@@ -191,9 +198,11 @@ def test_files_of_a_tuned_network_say_what_it_says(backbone, tuner, records, pic
         for parameter in network.parameters():
             parameter.mul_(1 + 0.05 * torch.randn(parameter.shape, generator=noise))
     embeddings, labels = records.embeddings, records.labels
-    head, prototypes = fit(embeddings, labels, 3, 0.01), find_prototypes(embeddings, labels, 3)
+    blocks = Blocks(embeddings, is_level)
+    head, prototypes = fit(blocks, labels, 3, 0.1, 0.35).cooled(400), find_prototypes(blocks, labels, 3, 0.35)
     network = without_head(network).to(memory_format=torch.contiguous_format)
-    model = TunedModel(backbone, records, evaluate(embeddings, labels, 3, 0), head, network, prototypes)
+    evaluation = evaluate(blocks, labels, 3, 0, records.bursts)
+    model = TunedModel(backbone, records, evaluation, head, network, prototypes)
     files = [artifact for artifact in open_artifacts() if not artifact.is_report]
     for artifact in files:
         artifact.format.write(tmp_path / artifact.name, model)
@@ -209,9 +218,10 @@ def test_files_of_a_tuned_network_say_what_it_says(backbone, tuner, records, pic
     tuned = session.run(None, {"pixels": pixels[None]})[0][0]
     assert np.abs(tuned - softmax(head.logits(embeddings[:1]))).max() > 0.01
     # Heatmaps are of the tuned network too.
-    features = model.open_feature_map()(pixels)
-    assert np.abs(features.mean(axis=(1, 2)) - model.embed([0], [pixels])[0]).max() < 1e-3
-    assert np.abs(features.mean(axis=(1, 2)) - embeddings[0]).max() > 0.01
+    features, places = model.open_feature_map()(pixels)
+    assert np.abs(features - model.embed([0], [pixels])[0]).max() < 1e-3
+    assert np.abs(features - embeddings[0]).max() > 0.01
+    assert places.shape == (1280, 7, 7)
 
 
 def test_the_child_tunes_judges_and_reports(train, training, tmp_path):
@@ -285,9 +295,10 @@ def test_rows_stay_together_when_an_original_in_the_middle_is_missing(backbone, 
     for row, name in enumerate(records.ids):
         assert np.array_equal(records.pictures[row], read_square(before.originals / name, records.pictures.shape[1]))
     # A head that nearly knows the pictures by heart: with the embeddings of other rows the certificate would differ.
-    head = fit(records.embeddings, records.labels, 3, 0.0003)
-    prototypes = find_prototypes(records.embeddings, records.labels, 3)
-    evaluation = evaluate(records.embeddings, records.labels, 3, 0)
+    blocks = Blocks(records.embeddings, is_level)
+    head = fit(blocks, records.labels, 3, 0.01, 1).cooled(60)
+    prototypes = find_prototypes(blocks, records.labels, 3, 1)
+    evaluation = evaluate(blocks, records.labels, 3, 0, records.bursts)
     model = HeadModel(backbone, records, evaluation, head, backbone.network, prototypes)
     files = [artifact for artifact in open_artifacts() if artifact.name == "model.onnx"]
     folder.mkdir()

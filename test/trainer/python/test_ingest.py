@@ -9,7 +9,9 @@ from child import Child, embedding
 from drawing import draw, encode, save, white_png
 from PIL import Image
 
-from trainer.python.evaluate import group_near_duplicates
+from trainer.python.backbone import registry
+from trainer.python.blocks import Blocks
+from trainer.python.splits import group_near_duplicates
 
 
 def test_a_picture_gives_an_embedding_its_size_and_its_true_type(ingest, tmp_path):
@@ -17,7 +19,7 @@ def test_a_picture_gives_an_embedding_its_size_and_its_true_type(ingest, tmp_pat
     path = save(draw("discs", 1, 301, 203), tmp_path / "picture.txt", format="WEBP")
     (event,) = ingest.ingest([path])
     assert (event["width"], event["height"], event["type"]) == (301, 203, "image/webp")
-    assert embedding(event).shape == (1280,)
+    assert embedding(event).shape == (2688,)
     assert np.isfinite(embedding(event)).all()
 
 
@@ -190,7 +192,10 @@ def test_the_next_frame_and_the_picture_saved_again_are_near_duplicates(ingest, 
     moved = [image.crop((5, 3, image.width, image.height - 4)) for image in originals]
     paths = [save(image, tmp_path / f"{index}.jpg", quality=60) for index, image in enumerate(moved)]
     again = np.stack([embedding(event) for event in ingest.ingest(paths)])
-    groups = group_near_duplicates(np.concatenate([pictures.embeddings[:6], again]))
+    both = Blocks(np.concatenate([pictures.embeddings, again]), registry["efficientnet-lite0"].is_level)
+    labels = np.concatenate([pictures.labels, pictures.labels[:6]])
+    groups = group_near_duplicates(both.last_layer, labels, np.full(len(labels), -1))
+    groups = np.concatenate([groups[:6], groups[36:]])
     assert np.array_equal(groups[:6], groups[6:])
     assert len(set(groups)) >= 4
 

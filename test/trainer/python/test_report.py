@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.python.blocks import Blocks
 from trainer.python.evaluate import evaluate
 from trainer.python.records import Records, record_type
 from trainer.python.report import describe
@@ -21,9 +22,11 @@ def points(counts: list[int], distance: float, seed: int = 1) -> tuple[np.ndarra
 def report(embeddings: np.ndarray, labels: np.ndarray, backgrounds: list[float | None] | None = None) -> dict:
     classes = [f"c{label}" for label in range(labels.max() + 1)]
     rows = np.zeros(len(labels), record_type(embeddings.shape[1]))
-    rows["id"], rows["class"] = [f"i{row}" for row in range(len(labels))], labels
+    rows["id"], rows["class"], rows["burst"] = [f"i{row}" for row in range(len(labels))], labels, -1
     records = Records(classes, rows, Path(), Path())
-    return describe(evaluate(embeddings, labels, len(classes), 1), records, backgrounds or [None] * len(classes))
+    blocks = Blocks(embeddings, np.arange(128) >= 100)
+    evaluation = evaluate(blocks, labels, len(classes), 1, records.bursts)
+    return describe(evaluation, records, backgrounds or [None] * len(classes))
 
 
 def mislabelled() -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +46,7 @@ def burst(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
         (points([4, 40], 14), "more-pictures", {"class": "c0", "images": 4}),
         (points([30, 150], 14), "more-pictures", {"class": "c0", "images": 30}),
         (burst(*points([14, 40], 14)), "different-pictures", {"class": "c0", "images": 14, "kinds": 3}),
+        (burst(*points([12, 40], 14)), "single-burst", {"class": "c0"}),
         (mislabelled(), "check-pictures", {"count": 3}),
         (points([40, 40, 40], 14), "try", {}),
     ],
@@ -64,6 +68,11 @@ def test_a_class_that_is_known_by_its_background_is_named(distance, backgrounds,
     step = report(*points([40, 40, 40], distance), backgrounds)["next"]
     assert step["code"] == code
     assert code != "background" or step["params"] == {"class": "c1"}
+
+
+def test_a_class_of_one_burst_says_so():
+    classes = report(*burst(*points([12, 40], 14)))["classes"]
+    assert [entry["singleBurst"] for entry in classes] == [True, False]
 
 
 def test_two_classes_that_are_mixed_up_are_named():

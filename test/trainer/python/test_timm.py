@@ -18,10 +18,11 @@ from trainer.python import export, facts
 from trainer.python.backbone import Backbone, Part, Preprocessing, bundled, registry
 from trainer.python.errors import BadInput
 from trainer.python.learning_rates import group_by_rate
-from trainer.python.networks import classifier_name, make_network
+from trainer.python.networks import Network
 from trainer.python.prepare import check_entry
 from trainer.python.prepared import find_backbone
 from trainer.python.program import open_program
+from trainer.python.weights import count_features
 
 # The smallest of timm: with convolutions, batch norm and `classifier`; with attention and `head`.
 models = ["test_efficientnet.r160_in1k", "test_vit.r160_in1k"]
@@ -44,6 +45,7 @@ def teach(model: str, pictures: SimpleNamespace) -> dict[str, torch.Tensor]:
     """Weights of all but the last layer."""
     torch.manual_seed(5)
     network = timm.create_model(model, pretrained=False, num_classes=len(kinds))
+    last = network.get_classifier()
     told = timm.get_pretrained_cfg(model)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (told.mean, told.std))
     images = [np.asarray(Image.open(path).convert("RGB").resize((160, 160))) for path in pictures.paths]
@@ -57,8 +59,10 @@ def teach(model: str, pictures: SimpleNamespace) -> dict[str, torch.Tensor]:
         optimizer.step()
         if step % 20 == 19 and all_right(network, given, truth):
             break
-    last = classifier_name(network)
-    return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(f"{last}.")}
+    last = {id(tensor) for tensor in last.state_dict(keep_vars=True).values()}
+    return {
+        name: tensor.detach() for name, tensor in network.state_dict(keep_vars=True).items() if id(tensor) not in last
+    }
 
 
 def all_right(network: torch.nn.Module, given: torch.Tensor, truth: torch.Tensor) -> bool:
@@ -118,15 +122,25 @@ def test_files_work_where_nothing_of_ours_is(learned, pictures):
     pixels = np.random.default_rng(1).integers(0, 256, (97, 203, 3), dtype=np.uint8)
     said = [one(out / name)(pixels) for one, name in ((export.open_onnx, "model.onnx"), (open_program, "model.pt2"))]
     kept = torch.load(out / "model.pt", weights_only=True)
-    # As somebody does it who knows timm alone.
-    network = timm.create_model(kept["backbone"]["timm"], num_classes=len(kinds))
+    # As somebody does it who knows torch and timm alone.
+    network = timm.create_model(kept["backbone"]["timm"], num_classes=0)
+    weight, bias = (kept["state_dict"].pop(f"head.{name}") for name in ("weight", "bias"))
     network.load_state_dict(kept["state_dict"])
     told = kept["preprocessing"]
-    mean, scale = (torch.tensor(told[name]).view(3, 1, 1) for name in ("mean", "scale"))
+    centre, scale = (torch.tensor(told[name]).view(3, 1, 1) for name in ("mean", "scale"))
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     resized = torch.nn.functional.interpolate(planes, told["size"], mode="bilinear", antialias=True)
     with torch.inference_mode():
-        said.append(network.eval()((resized - mean) / scale).softmax(1)[0].numpy())
+        output, levels = network.eval().forward_intermediates(
+            (resized - centre) / scale, **kept["features"]["forward_intermediates"][0]
+        )
+        last = network.forward_head(output, pre_logits=True)
+        blocks = [last / (kept["features"]["softsign"] + last.abs())]
+        for level in levels:
+            mean = level.mean((2, 3), keepdim=True)
+            blocks.append(torch.cat([mean.flatten(1), 2 * (level - mean).relu().mean((2, 3))], dim=1))
+        features = torch.cat([block / block.norm(dim=1) for block in blocks], dim=1)
+        said.append((features @ weight.T + bias).softmax(1)[0].numpy())
     assert np.ptp(np.stack(said), axis=0).max() < 1e-3
     # What timm itself says of its models is what is inside the graphs.
     config = timm.data.resolve_data_config(model=network)
@@ -183,18 +197,18 @@ def test_an_unknown_name_is_answered_by_near_ones():
 def test_an_entry_says_what_timm_says(entry):
     """Licence, normalisation, features and megabytes; its network takes a head, and pictures of its side."""
     [part] = entry["parts"]
-    backbone, told = registry[entry["name"]], timm.get_pretrained_cfg(part["timm"])
+    backbone, side, told = registry[entry["name"]], entry["side"], timm.get_pretrained_cfg(part["timm"])
     assert entry["license"].lower() == told.license
     for ours, theirs in ((entry["mean"], told.mean), (entry["scale"], told.std)):
         assert np.allclose(ours, np.array(theirs) * 255)
     with torch.device("meta"):
-        network = make_network([part["timm"]], 2, entry["side"]).eval()
-        plain = make_network([part["timm"]], 0, entry["side"]).eval()
-    assert classifier_name(network) == classifier_name(plain)
+        network = Network([part["timm"]], side, backbone.features, 2).eval()
+        plain = Network([part["timm"]], side).eval()
     megabytes = sum(one.numel() for one in plain.parameters()) * 4 / 1e6
     assert abs(entry["megabytes"] - megabytes) < 1
     with torch.inference_mode():
-        assert plain(torch.zeros(1, 3, entry["side"], entry["side"], device="meta")).shape == (1, backbone.features)
+        assert plain(torch.zeros(1, 3, side, side, device="meta")).shape == (1, backbone.features)
+    assert count_features(part["timm"], side) == (part["features"], part["lastLayer"])
     groups = group_by_rate(network)
     tops = [group["top"] for group in groups[1:]]
     # Every parameter is in one group, the newest layers learn fastest, the oldest as slow as EfficientNet's.
@@ -205,6 +219,6 @@ def test_an_entry_says_what_timm_says(entry):
 
 
 def test_an_entry_that_says_other_than_its_network_is_refused():
-    wrong = Backbone("wrong", (Part(models[1], 99),), Preprocessing(160, (127.5,) * 3, (127.5,) * 3), "Apache-2.0")
+    wrong = Backbone("wrong", (Part(models[1], 99, 64),), Preprocessing(160, (127.5,) * 3, (127.5,) * 3), "Apache-2.0")
     with pytest.raises(BadInput, match="99 features"):
-        check_entry(wrong, make_network([models[1]], 0, 160).eval())
+        check_entry(wrong, Network([models[1]], 160).eval())

@@ -72,7 +72,7 @@ def test_the_report_adds_up(trained):
     assert accuracy["method"] == "cross-validation"
     for row, entry in enumerate(report["classes"]):
         own = {"accuracy": pytest.approx(confusion[row, row] / 12), "background": entry["background"]}
-        assert entry == {"name": kinds[row], "images": 12} | own
+        assert entry == {"name": kinds[row], "images": 12, "singleBurst": False} | own
         assert 0 <= entry["background"] <= 2
     assert report["format"] == 1
     assert report["seconds"].keys() == {"fit", "evaluate", "export", "check", "look"}
@@ -119,7 +119,7 @@ def head_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
     program = """
 import json, sys, torch
 state = torch.load(sys.argv[1], weights_only=True)["state_dict"]
-print(json.dumps([state["classifier.weight"].tolist(), state["classifier.bias"].tolist()]))
+print(json.dumps([state["head.weight"].tolist(), state["head.bias"].tolist()]))
 """
     weight, bias = json.loads(run_python(program, str(path)))
     return np.array(weight), np.array(bias)
@@ -135,8 +135,10 @@ state = model.pop("state_dict")
 print(json.dumps({**model, "tensors": len(state), "all": all(type(tensor) is torch.Tensor for tensor in state.values())}))
 """
     model = json.loads(run_python(program, str(out / "model.pt")))
-    assert model.keys() == {"format", "backbone", "classes", "preprocessing", "tensors", "all"}
+    assert model.keys() == {"format", "backbone", "classes", "preprocessing", "features", "tensors", "all"}
     assert model["classes"] == list(kinds)
+    assert model["format"] == 2
+    assert model["features"]["softsign"] == 0.5
     assert model["all"]
     assert model["tensors"] == 296
 
@@ -188,8 +190,8 @@ def test_names_of_classes_are_only_names(train, training):
         pytest.param({"backbone": "resnet-1"}, "efficientnet-lite0", id="backbone"),
         pytest.param({"classes": ["one"]}, "from 0 to 0, got 1", id="class index out of range"),
         pytest.param({"labels": [-1] * 36}, "from 0 to 2, got -1", id="negative class index"),
-        pytest.param({"embeddings": np.zeros((36, 1279))}, "5160 bytes", id="embeddings of another size"),
-        pytest.param({"embeddings": np.full((36, 1280), np.nan)}, "finite", id="embeddings that are no numbers"),
+        pytest.param({"embeddings": np.zeros((36, 2687))}, "10796 bytes", id="embeddings of another size"),
+        pytest.param({"embeddings": np.full((36, 2688), np.nan)}, "finite", id="embeddings that are no numbers"),
         pytest.param({"records": None}, "train", id="no records"),
         pytest.param({"classes": ["a", "b", "\ud83d"]}, "train", id="half a character"),
     ],
@@ -206,7 +208,7 @@ def test_records_that_end_in_the_middle_of_one_are_refused(train, training):
         file.write(b"x")
     answer, _ = train.ask("train", params)
     assert answer["error"]["code"] == "bad-input"
-    assert f"{36 * 5160 + 1} bytes" in answer["error"]["message"]
+    assert f"{36 * 10796 + 1} bytes" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize(("classes", "labels"), [(1, [0] * 36), (2, [0] * 35 + [1]), (3, [0, 1] * 18)])
@@ -216,7 +218,7 @@ def test_too_few_classes_or_images_have_a_code_of_their_own(train, training, cla
     assert answer["error"]["message"] == "Two classes need two pictures each before a model can be made."
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-lite2", "efficientnet-lite0-lite2"])
+@pytest.mark.parametrize("backbone", ["efficientnet-lite0-320", "efficientnet-lite2", "efficientnet-lite0-lite2"])
 def test_the_other_backbones_work_the_same_way(train, ingest, training, pictures, backbone):
     images = [{"path": str(path), "thumbnail": None} for path in pictures.paths]
     _, events = ingest.ask("ingest", {"backbone": backbone, "limits": {"pixels": 10**7}, "images": images})
@@ -253,7 +255,7 @@ def test_a_program_is_checked_by_what_is_in_its_file(train, training, trained, p
     other = training(seed=8, classes=["x", "y", "z"], labels=(pictures.labels + 1) % 3)
     train.ask("train", other)
     wrong = torch.export.load(out / "model.pt2")
-    wrong.state_dict["network.blocks.0.0.conv_dw.weight"].data.mul_(0.5)
+    wrong.state_dict["network.parts.0.blocks.0.0.conv_dw.weight"].data.mul_(0.5)
     torch.export.save(wrong, tmp_path / "wrong.pt2")
     quick = Programs()
     pixels = np.random.default_rng(1).integers(0, 256, (90, 70, 3), dtype=np.uint8)
@@ -289,6 +291,14 @@ def test_memory_stays_over_many_trainings(cache, training):
         for _ in range(8):
             assert "result" in child.ask("train", params)[0]
         assert child.memory("VmRSS") < before * 1.05
+
+
+def test_a_class_of_one_burst_is_named(train, training, pictures):
+    """Its frames need not look alike: their burst says that they are one."""
+    report = train.ask("train", training(bursts=np.where(pictures.labels == 1, 5, -1)))[0]["result"]["report"]
+    assert [entry["singleBurst"] for entry in report["classes"]] == [False, True, False]
+    assert report["next"] == {"code": "single-burst", "params": {"class": kinds[1]}}
+    assert report["accuracy"]["groups"] <= 25
 
 
 def test_without_originals_there_is_a_model_and_no_certificate(train, training):
