@@ -69,7 +69,7 @@ test('an uploaded picture becomes ready, with embedding and thumbnail, and the p
   await ingest(message(event(key, { etag })));
   expect(await imageOf(id)).toMatchObject({ state: 'ready', etag, width: 320, height: 240, type: 'image/jpeg' });
   const [embedding] = await postgres.db.select().from(embeddings).where(eq(embeddings.imageId, id));
-  expect(embedding!.vector.length).toBe(1280 * 4);
+  expect(embedding!.vector.length).toBe(2688 * 4);
   expect(embedding!.seconds).toBeGreaterThan(0);
   expect(await aws.bucket.head(`thumbnails/${project.id}/${id}.webp`)).not.toBeNull();
   expect(await revision()).toBe(1);
