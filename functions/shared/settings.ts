@@ -81,7 +81,11 @@ export const variables = {
   SIGNING_SECRET: variable('signs links to models; the same for studio, export and predict', secret, { secret: true }),
   TRUSTED_PROXIES: variable('how many proxies in front add to X-Forwarded-For', number(0, 10), { default: '0' }),
 
-  SETTLE_SECONDS: variable('wait after a change before training, while uploads are on their way', number(0, 900, 'any'), { default: '3' }),
+  SETTLE_SECONDS: variable(
+    'wait after a change before training, while uploads are on their way',
+    number(0, 900, 'any'),
+    { default: '3' },
+  ),
   DIRTY_SECONDS: variable('longest wait of a project that never settles', number(1, 900), { default: '60' }),
   LEASE_SECONDS: variable('time after which a silent worker loses its run', number(2, 900), { default: '20' }),
   DRAIN_SECONDS: variable('time to finish what is under way after SIGTERM', number(1, 3600), { default: '20' }),

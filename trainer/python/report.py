@@ -34,9 +34,9 @@ import onnxruntime
 import torch
 
 from . import facts
-from .evaluate import Evaluation, count_confusion
+from .backbone import Backbone, registry
+from .evaluate import count_confusion
 from .heatmap import Heatmap, average_edge_shares
-from .records import Records
 from .splits import find_single_bursts
 from .stage import Model, Stage
 
@@ -71,7 +71,7 @@ def make_report(
         "stage": stage.name,
         "backbone": model.backbone.name,
         "seed": stage.seed,
-        **describe(model.evaluation, records, average_edge_shares(heatmaps, len(records.classes))),
+        **describe(model, average_edge_shares(heatmaps, len(records.classes))),
         **model.findings,
         "heatmaps": [
             {"image": heatmap.image, "class": records.classes[heatmap.label], "cells": heatmap.cells}
@@ -83,12 +83,13 @@ def make_report(
     }
 
 
-def describe(evaluation: Evaluation, records: Records, backgrounds: list[float | None]) -> dict[str, Any]:
+def describe(model: Model, backgrounds: list[float | None]) -> dict[str, Any]:
     """The part of the report about held-out pictures and about each class.
 
     Args:
         backgrounds: of each class (heatmap.py).
     """
+    evaluation, records = model.evaluation, model.records
     ids, labels, classes = records.ids, records.labels, records.classes
     rows, probabilities = evaluation.held_out, evaluation.probabilities
     answers = probabilities.argmax(axis=1)
@@ -133,17 +134,18 @@ def describe(evaluation: Evaluation, records: Records, backgrounds: list[float |
         ],
         "curve": evaluation.curve,
     }
-    return report | {"next": next_step(report, labels, evaluation.groups)}
+    return report | {"next": next_step(report, labels, evaluation.groups, model.backbone.name)}
 
 
-def next_step(report: dict[str, Any], labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+def next_step(report: dict[str, Any], labels: np.ndarray, groups: np.ndarray, backbone: str) -> dict[str, Any]:
     """Chooses what would help most, by rules in the order of what they usually gain.
 
     Codes: ``single-burst`` {class}: all of its pictures are one burst or all but the same · ``more-pictures`` {class, images}:
     the class has few that differ · ``different-pictures`` {class, images, kinds}: most of its pictures are all but the same ·
     ``background`` {class}: it is recognised by its background · ``check-pictures`` {count}: some may be in the wrong class ·
-    ``tell-apart`` {class, said, count}: these two are mixed up · ``more-of-all`` {}: the curve still rises · ``try`` {}: it is
-    good; try it on something new.
+    ``tell-apart`` {class, said, count}: these two are mixed up · ``more-of-all`` {}: the curve still rises · ``sharper-eyes``
+    {backbone, points, cost}: another backbone was so many points better on ten sets, at so many times the cost · ``try`` {}: it
+    is good; try it on something new.
     """
     classes = report["classes"]
     names = [entry["name"] for entry in classes]
@@ -178,4 +180,14 @@ def next_step(report: dict[str, Any], labels: np.ndarray, groups: np.ndarray) ->
     points = [point["accuracy"] for point in report["curve"][-2:]]
     if len(points) == 2 and points[1] - points[0] > still_rises:
         return {"code": "more-of-all", "params": {}}
+    better = recommend_backbone(backbone, int(counts.min()))
+    if better and report["accuracy"]["value"] < good_accuracy:
+        params = {"backbone": better.name, "points": better.better.points, "cost": better.better.cost}
+        return {"code": "sharper-eyes", "params": params}
     return {"code": "try", "params": {}}
+
+
+def recommend_backbone(current: str, images: int) -> Backbone | None:
+    """The first entry that was measured to be better than ``current`` from so many images a class on."""
+    measured = [entry for entry in registry.values() if entry.better and entry.better.than == current]
+    return next((entry for entry in measured if images >= entry.better.images), None)

@@ -95,6 +95,8 @@ export const ko: Strings = {
     'tell-apart': ({ class: name, said }) =>
       `‘${name}’과(와) ‘${said}’을(를) 헷갈려요. 무엇이 다른지 보이는 사진을 둘 다 넣어 주세요.`,
     'more-of-all': () => '사진이 늘수록 아직 더 나아져요. 클래스마다 더 넣어 주세요.',
+    'sharper-eyes': ({ points, cost }) =>
+      `더 또렷한 눈이 도움이 될 수 있어요. 시험 사진 100장에서 ${points}장쯤 더 맞혔고, 시간은 ${cost}배 걸려요.`,
     try: () => '아주 잘해요. 한 번도 본 적 없는 것을 보여 주세요.',
   },
   looksTitle: '어디를 보았을까요?',

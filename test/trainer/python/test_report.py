@@ -1,6 +1,7 @@
 """What the report says of pictures, and what it advises."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from trainer.python.blocks import Blocks
 from trainer.python.evaluate import evaluate
 from trainer.python.records import Records, record_type
-from trainer.python.report import describe
+from trainer.python.report import describe, next_step, recommend_backbone
 
 
 def points(counts: list[int], distance: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +27,8 @@ def report(embeddings: np.ndarray, labels: np.ndarray, backgrounds: list[float |
     records = Records(classes, rows, Path(), Path())
     blocks = Blocks(embeddings, np.arange(128) >= 100)
     evaluation = evaluate(blocks, labels, len(classes), 1, records.bursts)
-    return describe(evaluation, records, backgrounds or [None] * len(classes))
+    model = SimpleNamespace(evaluation=evaluation, records=records, backbone=SimpleNamespace(name="efficientnet-lite0"))
+    return describe(model, backgrounds or [None] * len(classes))
 
 
 def mislabelled() -> tuple[np.ndarray, np.ndarray]:
@@ -101,3 +103,31 @@ def test_the_curve_grows_with_what_was_learned_from():
     assert curve[-1]["accuracy"] > curve[0]["accuracy"] + 0.03
     # A class of two pictures is no reason to fail.
     assert len(report(*points([2, 2], 14))["curve"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("backbone", "images", "accuracy", "code"),
+    [
+        ("efficientnet-lite0", 25, 0.8, "sharper-eyes"),
+        ("efficientnet-lite0", 24, 0.8, "try"),
+        ("efficientnet-lite0", 25, 0.96, "try"),
+        ("efficientnet-lite0-320", 100, 0.8, "try"),
+    ],
+)
+def test_another_backbone_is_recommended_where_it_was_measured_to_be_better(backbone, images, accuracy, code):
+    labels = np.repeat([0, 1], images)
+    classes = [
+        {"name": name, "images": images, "accuracy": accuracy, "background": None, "singleBurst": False}
+        for name in "ab"
+    ]
+    confusion = [[images - 1, 1], [1, images - 1]]
+    report = {"classes": classes, "accuracy": {"value": accuracy}, "confusion": confusion, "suspects": [], "curve": []}
+    step = next_step(report, labels, np.arange(len(labels)), backbone)
+    assert step["code"] == code
+    if code == "sharper-eyes":
+        assert step["params"] == {"backbone": "efficientnet-lite0-320", "points": 1.4, "cost": 2}
+
+
+def test_a_recommendation_needs_a_measured_gain():
+    assert recommend_backbone("efficientnet-lite0", 100).name == "efficientnet-lite0-320"
+    assert recommend_backbone("efficientnet-lite0-lite2", 100) is None
