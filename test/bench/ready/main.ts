@@ -65,7 +65,7 @@ async function round(at: number): Promise<{ first: Parts; more: Parts }> {
 /** Seconds of the network for a picture, two of them at a time. */
 async function networkAlone(cache: string): Promise<number> {
   const file = (await readdir(cache))
-    .filter((name) => /^efficientnet-lite0-[^l].*\.embed\.onnx$/.test(name))
+    .filter((name) => /^efficientnet-lite0-\d+\.\d+[\d.-]*\.embed\.onnx$/.test(name))
     .sort()
     .at(-1)!;
   const open = () => InferenceSession.create(join(cache, file), { intraOpNumThreads: 1, interOpNumThreads: 1 });
