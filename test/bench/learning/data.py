@@ -8,30 +8,66 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 suffixes = {".jpg", ".jpeg", ".png", ".webp"}
-# Of a folder that does not say itself what is for testing.
-test_share = 0.5
+# Pictures of a class that are left to ask about, where the set does not say itself which these are.
+least_tested = 40
 drawn_pictures = 200
+
+Labelled = list[tuple[Path, int]]
+
+
+@dataclass
+class PictureClass:
+    train: list[Path]
+    """Pictures that may be learned from."""
+    test: list[Path]
+    """Pictures that are asked about; without any, those of the groups that were not learned from."""
+
+    def draw(self, size: int, random: np.random.Generator) -> tuple[list[Path], list[Path]] | None:
+        """@returns ``size`` pictures to learn from and the others to ask about; None where there are too few."""
+        if self.test:
+            order = [self.train[at] for at in random.permutation(len(self.train))]
+            return (
+                (order[:size], [self.test[at] for at in random.permutation(len(self.test))])
+                if len(order) >= size
+                else None
+            )
+        groups: dict[Path, list[Path]] = {}
+        for path in self.train:
+            groups.setdefault(group_of(path), []).append(path)
+        learned, asked = [], []
+        members = list(groups.values())
+        for at in random.permutation(len(members)):
+            (asked if len(learned) >= size else learned).extend(members[at])
+        enough = len(learned) >= size and len(asked) >= min(least_tested, len(self.train) // 2)
+        return (learned[:size], asked) if enough else None
 
 
 @dataclass
 class PictureSet:
     name: str
-    classes: list[str]
-    train: list[list[Path]]
-    """Of each class, what methods may choose from."""
-    test: list[list[Path]]
+    classes: dict[str, PictureClass]
 
-    def choose(self, size: int, seed: int) -> list[tuple[Path, int]] | None:
-        """``size`` pictures of each class with its number; None where a class has fewer."""
-        if min(map(len, self.train)) < size:
+    def draw(self, size: int, seed: int, most_tested: int) -> tuple[Labelled, Labelled] | None:
+        """@returns pictures with their class to learn from, ``size`` of each, and to ask about; None where one has too few."""
+        random = np.random.default_rng([seed, size])
+        drawn = [own.draw(size, random) for own in self.classes.values()]
+        if None in drawn:
             return None
-        order = np.random.default_rng(seed)
-        return [
-            (paths[at], label) for label, paths in enumerate(self.train) for at in order.permutation(len(paths))[:size]
-        ]
+        learned = [(path, label) for label, (paths, _) in enumerate(drawn) for path in paths]
+        return learned, [(path, label) for label, (_, paths) in enumerate(drawn) for path in paths[:most_tested]]
 
-    def tested(self, most: int) -> list[tuple[Path, int]]:
-        return [(path, label) for label, paths in enumerate(self.test) for path in paths[:most]]
+
+def group_of(path: Path) -> Path:
+    """Pictures of one group, ``GROUP-NUMBER.jpg``, never stand on both sides; in ``train`` and ``test`` each is its own group."""
+    group, dash, _ = path.stem.rpartition("-")
+    return path.with_name(group) if dash and path.parent.name not in ("train", "test") else path
+
+
+def number_bursts(paths: list[Path]) -> list[int]:
+    """For each picture the number of its group, as frames of a burst have one, or -1 where it is alone."""
+    groups = [group_of(path) for path in paths]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups)) if groups.count(group) > 1}
+    return [numbers.get(group, -1) for group in groups]
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -45,7 +81,8 @@ def is_class(folder: Path) -> bool:
 def read_sets(folder: Path) -> list[PictureSet]:
     """``folder`` holds a folder for each class, or folders that do.
 
-    A class's pictures lie in its folder, or in ``train`` and ``test`` in it.
+    A class's pictures lie in its folder, or in ``train`` and ``test`` in it. In its folder, names that begin with ``part-a`` are
+    learned from and those with ``part-b`` are asked about; other pictures are divided by each draw, groups of them together.
     """
     inside = sorted(one for one in folder.iterdir() if one.is_dir())
     classes = [one for one in inside if is_class(one)]
@@ -54,17 +91,17 @@ def read_sets(folder: Path) -> list[PictureSet]:
         if not found:
             raise SystemExit(f"--data expects a folder for each class in {folder}, with pictures in it; there is none.")
         return found
-    train, test = [], []
-    for one in classes:
-        mixed = pictures_in(one)
-        np.random.default_rng(0).shuffle(mixed)
-        cut = round(len(mixed) * (1 - test_share))
-        train.append(pictures_in(one / "train") or mixed[:cut])
-        test.append(pictures_in(one / "test") or mixed[cut:])
-    return [PictureSet(folder.name, [one.name for one in classes], train, test)]
+    return [PictureSet(folder.name, {one.name: read_class(one) for one in classes})]
 
 
-def half_alike(chosen: list[tuple[Path, int]], folder: Path, seed: int) -> list[tuple[Path, int]]:
+def read_class(folder: Path) -> PictureClass:
+    mixed = pictures_in(folder)
+    asked = [path for path in mixed if path.name.startswith("part-b")]
+    learned = [path for path in mixed if path not in asked]
+    return PictureClass(pictures_in(folder / "train") or learned, pictures_in(folder / "test") or asked)
+
+
+def half_alike(chosen: Labelled, folder: Path, seed: int) -> Labelled:
     """As many pictures, the second half of each class being the first half again: as the next frame of a burst would be."""
     random = np.random.default_rng(seed)
     found = []
@@ -76,7 +113,7 @@ def half_alike(chosen: list[tuple[Path, int]], folder: Path, seed: int) -> list[
             with Image.open(path) as image:
                 again = next_frame(image.convert("RGB"), random)
             folder.mkdir(parents=True, exist_ok=True)
-            file = folder / f"{label}-{number}.jpg"
+            file = folder / f"{label} {number}.jpg"
             again.save(file, quality=85)
             found.append((file, label))
     return found

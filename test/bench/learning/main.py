@@ -1,11 +1,12 @@
 """How well and how fast a few pictures are learned, by the trainer and by simpler ways, as tables.
 
-    npm run bench -- learning [--data DIR] [--methods ours,probe] [--sizes 10,25] [--seeds 2] [--keep FILE]
+    npm run bench -- learning [--data DIR [DIR ...]] [--methods head,probe] [--sizes 10,25] [--seeds 2] [--keep FILE]
 
-``--data DIR`` holds a folder for each class (or several such folders); without it a set is drawn. Each measurement: ``--sizes``
-pictures of each class are chosen by a seed, learned, and what was learned is asked about ``--test`` other pictures of each.
-Seconds are the processor's (all threads; a busy machine changes them little), from files to what can classify, with libraries
-imported and pretrained networks at hand. With ``--keep`` every
+Each ``DIR`` holds a folder for each class, or several such folders (data.py says how their pictures are divided); without one
+a set is drawn. Each measurement: ``--sizes`` pictures of each class are chosen by a seed, where a set has as many, learned, and
+what was learned is asked about ``--test`` other pictures of each. Seconds are the processor's (all threads; a busy machine
+changes them little), from files to what can classify, with libraries imported and pretrained networks at hand; a picture is
+embedded once in a run, and its share of the seconds counts in each measurement that learns from it. With ``--keep`` every
 measurement is a line of JSON in FILE, and what it holds already is not measured again: slow methods can be measured apart.
 ``--others DIR`` holds pictures of other things: how many of them a model answers with "I don't know". ``--picture FILE`` draws
 the table of accuracies (SVG). With ``--half-alike`` half of the pictures of a class are all but the other half again.
@@ -24,19 +25,23 @@ root = Path(__file__).parents[3]
 sys.path.insert(0, str(root))
 
 from data import PictureSet, draw_set, half_alike, pictures_in, read_sets  # noqa: E402
-from methods import Workbench, learn  # noqa: E402
+from methods import learn  # noqa: E402
 from picture import accuracy_picture  # noqa: E402
 from tables import accuracy_table, stated_table, throughput_table, unknown_table  # noqa: E402
 from throughput import measure_throughput  # noqa: E402
+from workbench import Workbench  # noqa: E402
 
 import trainer.python  # noqa: E402, F401 (sets the number of OpenBLAS's threads before numpy computes)
 from trainer.python.main import choose_device  # noqa: E402
+
+default_sizes = ["2", "3", "5", "10", "25", "50", "100"]
 
 
 def main() -> None:
     options = read_options()
     with tempfile.TemporaryDirectory() as folder:
-        sets = read_sets(options.data) if options.data else [draw_set(Path(folder) / "drawn shapes")]
+        sets = [found for data in options.data for found in read_sets(data)]
+        sets = sets or [draw_set(Path(folder) / "drawn shapes")]
         bench = Workbench(options.cache, options.threads, choose_device(options.device), options.tune_seconds)
         others = sorted(options.others.rglob("*.*")) if options.others else []
         others = [path for path in others if path in pictures_in(path.parent)][: options.most_others]
@@ -63,12 +68,14 @@ def read_options() -> argparse.Namespace:
     def listed(text: str) -> list[str]:
         return text.split(",")
 
-    options.add_argument("--data", type=Path, help="a folder of classes, or several such folders")
+    options.add_argument(
+        "--data", type=Path, nargs="+", default=[], help="folders of classes, or folders of such folders"
+    )
     options.add_argument("--others", type=Path, help="pictures of other things, in any folders")
     options.add_argument("--most-others", type=int, default=200)
-    options.add_argument("--methods", type=listed, default=["probe", "ours"], help="origin and fine-tune take hours")
-    options.add_argument("--sizes", type=listed, default=["10", "25", "50", "100"], help="pictures of each class")
-    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--methods", type=listed, default=["probe", "head"], help="origin and fine-tune take hours")
+    options.add_argument("--sizes", type=listed, default=default_sizes, help="pictures of each class")
+    options.add_argument("--seeds", type=int, default=5, help="draws of pictures for each size")
     options.add_argument("--test", type=int, default=100, help="most test pictures of each class")
     options.add_argument("--keep", type=Path, default=Path("/dev/null"))
     options.add_argument("--cache", type=Path, default=root / ".data/models")
@@ -91,21 +98,25 @@ def measure(
 ):
     """A measurement after the other, as they are made; those of ``done`` are left out."""
     name = f"{pictures.name}, half alike" if options.half_alike else pictures.name
-    tested = pictures.tested(options.test)
-    truth = np.array([label for _, label in tested])
+    classes = list(pictures.classes)
     there = {(one["set"], one["method"], one["size"], one["seed"]) for one in done}
     for size in map(int, options.sizes):
         for seed in range(options.seeds):
-            chosen = pictures.choose(size, seed)
-            if chosen and options.half_alike:
+            drawn = pictures.draw(size, seed, options.test)
+            if drawn is None:
+                continue
+            chosen, tested = drawn
+            truth = np.array([label for _, label in tested])
+            if options.half_alike:
                 chosen = half_alike(chosen, scratch / f"{name} {size} {seed}", seed)
-            for method in options.methods if chosen else []:
+            for method in options.methods:
                 if (name, method, size, seed) in there:
                     continue
+                bench.borrowed = 0.0
                 began = time.process_time()
-                classify, report = learn(method, bench, chosen, pictures.classes, seed)
-                seconds = time.process_time() - began
-                said, known = part(classify([path for path, _ in tested]), pictures.classes)
+                classify, report = learn(method, bench, chosen, classes, seed)
+                seconds = time.process_time() - began + bench.borrowed
+                said, known = part(classify([path for path, _ in tested]), classes)
                 right = said.argmax(1) == truth
                 one = {"set": name, "method": method, "size": size, "seed": seed, "seconds": seconds}
                 one |= {"accuracy": float(right.mean()), "tested": len(tested), "device": bench.device}
@@ -115,7 +126,7 @@ def measure(
                     one["lost"] = unknown(said, known, limits)[right].mean()
                     one["right"] = known[right].round(4).tolist()
                 if report and others:
-                    said, known = part(classify(others), pictures.classes)
+                    said, known = part(classify(others), classes)
                     one["caught"] = unknown(said, known, limits).mean()
                     one["others"] = known.round(4).tolist()
                 print(f"{name} {method} {size} #{seed}: {right.mean():.1%} in {seconds:.1f} s", file=sys.stderr)

@@ -3,95 +3,54 @@
 ``origin``      ResNet-50 from nothing, 5 epochs, batches of 4, Adam at 1e-3: what a first lesson on networks does.
 ``fine-tune``   the pretrained network as Keras's guide to transfer learning does it: a new last layer for 20 epochs (Adam at
                 1e-3), then all of it for 10 (Adam at 1e-5), batch normalisation as it came, pictures cropped and mirrored.
-``probe``       logistic regression (L2 of 1, as scikit-learn's default) on the network's features, by PyTorch.
-``ours``        the trainer's own requests, ``ingest`` and ``train``, and the model.onnx that they write.
-``ours:NAME``   the same with backbone NAME.
-``tuned``       ours, then stage ``fine-tune`` for ``--tune-seconds`` at most, as it would be published: only if it is better on
+``probe``       logistic regression (L2 of 1, as scikit-learn's default) on the network's last layer, by PyTorch.
+``logistic``    the head of the trainer's first version on the same last layer (logistic.py).
+``head``        the trainer's own requests, ``ingest`` and ``train``, and the model.onnx that they write.
+``head:NAME``   the same with backbone NAME.
+``tuned``       head, then stage ``fine-tune`` for ``--tune-seconds`` at most, as it would be published: only if it is better on
                 pictures that are held out. ``tuned:NAME`` too.
 """
 
-import base64
 import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import timm
 import torch
-from PIL import Image
+from data import Labelled, number_bursts
+from logistic import fit_logistic
 from scipy.optimize import minimize
 from torch.nn.functional import cross_entropy, interpolate
+from workbench import Workbench, default, preprocess, read, side
 
-from trainer.python.backbone import registry
 from trainer.python.decode import open_picture
 from trainer.python.graphs import head_graph
 from trainer.python.head import softmax
-from trainer.python.learn import Train
-from trainer.python.networks import Preprocess
-from trainer.python.prepared import PreparedBackbones, open_session
+from trainer.python.prepared import open_session
 from trainer.python.records import record_type
-from trainer.python.see import Ingest
 
-Labelled = list[tuple[Path, int]]
 Classify = Callable[[list[Path]], np.ndarray]
-"""Files -> probabilities [N, classes]; of ours with familiarity as a last column."""
+"""Files -> probabilities [N, classes]; of a head with familiarity as a last column."""
 
-default = next(iter(registry.values()))
-preprocess = Preprocess(default.preprocessing)
-side = 224
 # A torch tensor of ImageNet's usual mean and deviation, for pixels from 0 to 255.
 usual_mean = torch.tensor([123.7, 116.3, 103.5])[:, None, None]
 usual_deviation = torch.tensor([58.4, 57.1, 57.4])[:, None, None]
-
-
-@dataclass
-class Workbench:
-    """What stays warm between measurements, as in a worker."""
-
-    cache: Path
-    threads: int
-    device: str
-    tune_seconds: float
-    backbones: PreparedBackbones = field(init=False)
-    ingest: Ingest = field(init=False)
-    train: Train = field(init=False)
-    asked: dict[str, dict[Path, np.ndarray]] = field(default_factory=dict)
-    """Embeddings of the pictures that it is asked about, by what computed them: every measurement asks about the same."""
-
-    def __post_init__(self):
-        self.backbones = PreparedBackbones(self.cache, self.device)
-        self.ingest = Ingest(self.backbones, self.threads)
-        self.train = Train(self.backbones, self.threads)
-        self.train.warm_up(default.name)
-
-    def embeddings(self, by: str, compute: Callable[[list[Path]], np.ndarray], paths: list[Path]) -> np.ndarray:
-        known = self.asked.setdefault(by, {})
-        new = [path for path in paths if path not in known]
-        if new:
-            known |= zip(new, compute(new), strict=True)
-        return np.stack([known[path] for path in paths])
 
 
 def learn(method: str, bench: Workbench, pictures: Labelled, classes: list[str], seed: int) -> tuple[Classify, dict]:
     """What classifies, and the report where there is one."""
     name, _, backbone = method.partition(":")
     torch.manual_seed(seed)
-    if name in ("ours", "tuned"):
-        return ours(bench, pictures, classes, seed, backbone or default.name, tuned=name == "tuned")
+    if name in ("head", "tuned"):
+        return train(bench, pictures, classes, seed, backbone or default.name, tuned=name == "tuned")
     torch.set_num_threads(bench.threads)
+    if name == "logistic":
+        return logistic(bench, pictures, classes, seed), {}
     return {"origin": origin, "fine-tune": fine_tune, "probe": probe}[name](bench, pictures, classes), {}
-
-
-def read(path: Path) -> torch.Tensor:
-    """uint8 [3, side, side]"""
-    with Image.open(path) as image:
-        small = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)
 
 
 def origin(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
@@ -105,7 +64,10 @@ def origin(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify
 
 
 def fine_tune(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
-    network = bench.backbones.open(default.name).load_network(len(classes)).to(bench.device)
+    # The last layer of the network as timm has it.
+    network = bench.backbones.open(default.name).load_network().parts[0]
+    network.reset_classifier(len(classes))
+    network.eval().to(bench.device)
 
     def prepare(images: torch.Tensor) -> torch.Tensor:
         return preprocess.normalise(images.float())
@@ -157,15 +119,7 @@ def train_network(
 
 
 def probe(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
-    network = bench.backbones.open(default.name).load_network().to(bench.device)
-
-    def embed(paths: list[Path]) -> np.ndarray:
-        with torch.inference_mode():
-            batches = [torch.stack([read(path) for path in paths[at : at + 32]]) for at in range(0, len(paths), 32)]
-            prepared = [preprocess.normalise(batch.float()).to(bench.device) for batch in batches]
-            return torch.cat([network(one).cpu() for one in prepared]).numpy().astype(np.float64)
-
-    points = embed([path for path, _ in pictures])
+    points = bench.embed_last_layer([path for path, _ in pictures], learned=True)
     truth = np.eye(len(classes))[[label for _, label in pictures]]
     shape = len(classes), points.shape[1] + 1
 
@@ -177,36 +131,28 @@ def probe(bench: Workbench, pictures: Labelled, classes: list[str]) -> Classify:
         value = -np.log(np.maximum((probabilities * truth).sum(1), 1e-300)).sum() + (weight[:, 1:] ** 2).sum() / 2
         return value, np.concatenate([wrong.sum(0)[:, None], wrong.T @ points + weight[:, 1:]], axis=1).ravel()
 
-    weight = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 100}).x.reshape(
-        shape
-    )
-    return lambda paths: softmax(bench.embeddings("probe", embed, paths) @ weight[:, 1:].T + weight[:, 0])
+    found = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    weight = found.x.reshape(shape)
+    return lambda paths: softmax(bench.embed_last_layer(paths) @ weight[:, 1:].T + weight[:, 0])
 
 
-def embed(bench: Workbench, paths: list[Path], backbone: str) -> np.ndarray:
-    """float32 [N, features] by the trainer's own request."""
-    vectors: dict[int, np.ndarray] = {}
-
-    def take(event: dict[str, Any]) -> None:
-        if "reason" in event:
-            raise SystemExit(f"{paths[event['image']]}: {event['reason']['message']}")
-        vectors[event["image"]] = np.frombuffer(base64.b64decode(event["embedding"]), dtype="<f4")
-
-    images = [{"path": str(path), "thumbnail": None} for path in paths]
-    bench.ingest({"backbone": backbone, "images": images, "limits": {"pixels": 25_000_000}}, take)
-    return np.stack([vectors[at] for at in range(len(paths))])
+def logistic(bench: Workbench, pictures: Labelled, classes: list[str], seed: int) -> Classify:
+    points = bench.embed_last_layer([path for path, _ in pictures], learned=True)
+    head = fit_logistic(points, np.array([label for _, label in pictures]), len(classes), seed)
+    return lambda paths: softmax(head.logits(bench.embed_last_layer(paths)))
 
 
-def ours(
+def train(
     bench: Workbench, pictures: Labelled, classes: list[str], seed: int, backbone: str, tuned: bool
 ) -> tuple[Classify, dict]:
     paths = [path for path, _ in pictures]
     scratch = tempfile.TemporaryDirectory()
     folder = Path(scratch.name)
-    embeddings = embed(bench, paths, backbone)
+    embeddings = bench.embed_pictures(paths, backbone, learned=True)
     rows = np.zeros(len(paths), record_type(embeddings.shape[1]))
     rows["id"] = [str(row) for row in range(len(paths))]
     rows["class"] = [label for _, label in pictures]
+    rows["burst"] = number_bursts(paths)
     rows["embedding"] = embeddings
     rows.tofile(folder / "records")
     (folder / "originals").mkdir()
@@ -260,7 +206,7 @@ def head_of(bench: Workbench, file: Path, backbone: str) -> Classify:
     opened = open_session(model.SerializeToString())
 
     def classify(paths: list[Path]) -> np.ndarray:
-        embeddings = bench.embeddings(backbone, lambda new: embed(bench, new, backbone), paths)
+        embeddings = bench.embed_pictures(paths, backbone)
         probabilities, known = opened.run(["probabilities", "familiarity"], {"embedding": embeddings})
         return np.column_stack([probabilities, known])
 

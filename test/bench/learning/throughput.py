@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from data import PictureSet
-from methods import Workbench, default, embed
+from workbench import Workbench, default, embed
 
 from trainer.python.decode import open_picture
 from trainer.python.prepared import open_session
@@ -17,7 +17,7 @@ rounds = 5
 
 def measure_throughput(pictures: PictureSet, bench: Workbench) -> dict[str, tuple[float, float]]:
     """Pictures a second on the bench's threads, and a second of the processor: medians of rounds taken in turns."""
-    paths = [path for path, _ in pictures.tested(pictures_at_once)][:pictures_at_once]
+    paths = [path for own in pictures.classes.values() for path in own.train + own.test][:pictures_at_once]
     backbone = bench.backbones.open(default.name)
     run = open_session(backbone.path("embed"), arena=True).run
     decoded = [open_picture(path, 25_000_000).pixels for path in paths]

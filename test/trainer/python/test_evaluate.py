@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from child import embedding
+from drawing import draw, save
 
+from trainer.python.backbone import registry
 from trainer.python.blocks import Blocks, unit
 from trainer.python.evaluate import Evaluation, evaluate
 from trainer.python.familiarity import find_prototypes, measure_familiarity
@@ -186,3 +189,29 @@ def test_the_seed_decides(seed):
     first, again, other = (evaluate_points(embeddings, labels, one) for one in (seed, seed, seed + 10))
     assert np.array_equal(first.probabilities, again.probabilities)
     assert not np.array_equal(first.probabilities, other.probabilities)
+
+
+def test_the_stated_interval_holds_for_drawn_pictures(ingest, tmp_path):
+    """Twenty projects of discs and squares, 5 or 10 pictures of each, against the others; the accuracy of most is below 1."""
+    labels = np.repeat([0, 1], 60)
+    paths = [
+        save(draw(("discs", "squares")[label], 1000 + row, 120, 90), tmp_path / f"{row}.png")
+        for row, label in enumerate(labels)
+    ]
+    embeddings = np.stack([embedding(event) for event in ingest.ingest(paths)])
+    blocks = Blocks(embeddings, registry["efficientnet-lite0"].is_level)
+    held, accuracies = 0, []
+    for project in range(20):
+        random = np.random.default_rng([13, project])
+        count = (5, 10)[project % 2]
+        learned = np.concatenate([random.permutation(np.flatnonzero(labels == label))[:count] for label in range(2)])
+        asked = np.setdiff1d(np.arange(len(labels)), learned)
+        own = blocks.rows(learned)
+        evaluation = evaluate(own, labels[learned], 2, project, np.full(len(learned), -1))
+        head = fit(own, labels[learned], 2, evaluation.shrinkage, evaluation.level_weight)
+        true = (head.logits(embeddings[asked]).argmax(axis=1) == labels[asked]).mean()
+        _, low, high = accuracy(evaluation)
+        held += low <= true <= high
+        accuracies.append(true)
+    assert held >= 18
+    assert np.median(accuracies) < 1
