@@ -15,8 +15,10 @@ from .familiarity import find_prototypes, measure_familiarity
 from .head import fit, softmax
 from .splits import assign_folds, group_near_duplicates, most_folds, sample_rows
 
-# Beyond these numbers of images one held-out fifth is precise enough, and a choice on a part is as good.
-cross_validated_images, choice_images = 2000, 400
+# Beyond this number of images one held-out fifth is precise enough.
+cross_validated_images = 2000
+# A choice on so many images, or on so many of each class where that is more, is as good as one on all.
+choice_images, choice_images_of_class = 400, 8
 # Of the learning curve: parts of the pictures that are learned from, and the most images that it is computed for.
 curve_shares = (0.25, 0.5, 0.75)
 curve_images = 600
@@ -88,9 +90,10 @@ def evaluate(blocks: Blocks, labels: np.ndarray, classes: int, seed: int, bursts
 
 def judge(blocks: Blocks, labels: np.ndarray, classes: int, folds: np.ndarray, seed: int) -> Choice:
     """The choice, with held-out logits of all judged pictures and the temperature that these give."""
-    if len(labels) <= choice_images:
-        return choose(blocks, labels, classes, folds, np.arange(len(labels)))
-    choice = choose(blocks, labels, classes, folds, sample_rows(labels, choice_images, seed))
+    rows = sample_to_choose(labels, classes, seed)
+    choice = choose(blocks, labels, classes, folds, rows)
+    if len(rows) == len(labels):
+        return choice
     if len(labels) <= cross_validated_images:
         products = blocks.products(choice.level_weight)
         parts = split_folds(labels, classes, folds)
@@ -103,6 +106,11 @@ def judge(blocks: Blocks, labels: np.ndarray, classes: int, folds: np.ndarray, s
     judged = np.flatnonzero(held)
     head = fit(blocks.rows(~held), labels[~held], classes, choice.shrinkage, choice.level_weight)
     return recalibrate(choice, judged, head.logits(blocks.embeddings[judged]), labels, classes)
+
+
+def sample_to_choose(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
+    """The rows on which a head is chosen; all where there are few."""
+    return sample_rows(labels, max(choice_images, choice_images_of_class * classes), seed)
 
 
 def recalibrate(choice: Choice, judged: np.ndarray, logits: np.ndarray, labels: np.ndarray, classes: int) -> Choice:

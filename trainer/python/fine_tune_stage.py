@@ -23,9 +23,9 @@ from .choice import Choice, calibrate, choose, weigh_classes
 from .errors import TooFewImages
 from .evaluate import (
     Evaluation,
-    choice_images,
     choose_familiarity_threshold,
     choose_unknown_threshold,
+    sample_to_choose,
     state_accuracy,
 )
 from .familiarity import find_prototypes, measure_familiarity
@@ -35,7 +35,7 @@ from .heatmap import FeatureMap
 from .networks import FromPixels, Network, WithFeatureMap, has_feature_map, without_head
 from .program import ProgramFiles, write_program
 from .records import Records
-from .splits import assign_folds, group_near_duplicates, sample_rows
+from .splits import assign_folds, group_near_duplicates
 from .stage import Model, Progress, Stage
 from .tuner import Sides, Tuner
 from .views import read_square, stored_side
@@ -160,7 +160,7 @@ class FineTuneStage(Stage):
         sides = divide(folds, labels)
         if sides is None:
             raise TooFewImages
-        choice = choose(blocks, labels, classes, folds, sample_rows(labels, choice_images, self.seed))
+        choice = choose(blocks, labels, classes, folds, sample_to_choose(labels, classes, self.seed))
         learned = blocks.rows(sides.learn), labels[sides.learn]
         head = fit(*learned, classes, choice.shrinkage, choice.level_weight)
         temperature = calibrate_on(head.logits(records.embeddings[sides.stop]), labels[sides.stop])

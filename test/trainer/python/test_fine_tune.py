@@ -124,6 +124,11 @@ def test_what_is_learned_from_all_pictures_goes_on_with_another_worker_too(tuner
     assert not torch.equal(judged.parts[0].conv_stem.weight, parts.averaged.parts[0].conv_stem.weight)
 
 
+def test_a_checkpoint_of_another_version_is_not_resumed(tuner, tmp_path):
+    torch.save({"format": 1, "backbone": "efficientnet-lite0"}, tmp_path / "checkpoint")
+    assert tune(tuner(), tmp_path / "checkpoint", epochs=1).tuning.resumed == 0
+
+
 def test_better_is_more_than_chance():
     rng = np.random.default_rng(0)
     rival = rng.exponential(size=20)

@@ -18,7 +18,12 @@ from trainer.python import main
 
 def test_says_first_what_it_is(ingest, train):
     assert ingest.ready["device"] == train.ready["device"] == "cpu"
-    assert ingest.ready["backbones"] == ["efficientnet-lite0", "efficientnet-lite2", "efficientnet-lite0-lite2"]
+    assert ingest.ready["backbones"] == [
+        "efficientnet-lite0",
+        "efficientnet-lite0-320",
+        "efficientnet-lite2",
+        "efficientnet-lite0-lite2",
+    ]
     assert {"onnxruntime"} <= ingest.ready["versions"].keys()
     assert {"onnxruntime", "torch"} <= train.ready["versions"].keys()
 
