@@ -61,7 +61,7 @@ describe.each(languageTags.map((tag, index) => [tag, index % 2 ? 'a desktop' : '
       await choose(1).setInputFiles(await pictures('dots', 0, 12));
 
       await page.getByText(strings.status.ready).waitFor({ timeout: 60_000 });
-      await expect.poll(() => page.getByText(strings.pictures(12)).count()).toBe(2);
+      await expect.poll(() => page.locator('.count').allTextContents()).toEqual(Array(2).fill(strings.pictures(12)));
       await page.getByText(strings.details['not-an-image']({})).waitFor();
       expect(await page.locator('.thumbnails img').count()).toBeGreaterThan(12);
       const loaded = page.locator('.thumbnails img').first();

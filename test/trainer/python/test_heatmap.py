@@ -55,7 +55,7 @@ def test_a_class_that_is_known_by_its_surroundings_is_told_from_one_that_is_not(
     scenes, *_ = learn([lambda seed, edge=edge: framed(kinds[seed % 3], edge, seed) for edge in kinds[:2]])
     things, *_ = learn([lambda seed, thing=thing: framed(thing, kinds[seed % 3], seed) for thing in kinds[:2]])
     around_scenes, around_things = ([one["background"] for one in report["classes"]] for report in (scenes, things))
-    assert min(around_scenes) > 0.65 > max(around_things)
+    assert min(around_scenes) > 1 > max(around_things)
     assert scenes["next"]["code"] in ("background", "more-pictures")
 
 

@@ -60,10 +60,10 @@ def test_the_next_step_is_what_the_pictures_lack(pictures, code, params):
 @pytest.mark.parametrize(
     ("distance", "backgrounds", "code"),
     [
-        (14, [0.4, 0.9, 0.8], "background"),
-        (14, [0.4, 0.6, None], "try"),
+        (14, [0.4, 1.2, 1.1], "background"),
+        (14, [0.4, 0.9, None], "try"),
         # One that is hardly told apart is known by nothing yet.
-        (1, [0.9, 0.9, 0.9], "tell-apart"),
+        (1, [1.2, 1.2, 1.2], "tell-apart"),
     ],
 )
 def test_a_class_that_is_known_by_its_background_is_named(distance, backgrounds, code):
