@@ -3,7 +3,7 @@
  * when the project trains, commits, and sends the training messages that are needed. Nothing else locks a project, sets its
  * due time or sends a training message.
  */
-import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, eq, isNull, type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { type Database, databaseTime, type Queries } from './database.ts';
 import type { Queues } from './queues.ts';
 import {
@@ -90,7 +90,7 @@ export async function changeProject<T extends NonNullable<unknown>>(
   return result;
 }
 
-const epoch = (column: SQL.Aliased | unknown) => sql<number | null>`extract(epoch from ${column})::float8`;
+const epoch = (column: SQLWrapper) => sql<number | null>`extract(epoch from ${column})::float8`;
 
 async function lockProject(transaction: Queries, projectId: string): Promise<LockedProject | null> {
   const [row] = await transaction
@@ -140,11 +140,9 @@ async function applyRequests(
   const facts = await readSettleFacts(transaction, project.id);
   const changed = reschedule(project.schedule, facts, requests, settleSeconds);
   const at = message?.seconds != null ? facts.now + message.seconds : changed.trainDueAt;
-  const planned = message
-    ? planMessage(changed, facts.now, at, 'worker')
-    : needsMessage(project.schedule, changed, facts.now)
-      ? planMessage(changed, facts.now, at, 'change')
-      : null;
+  const sender = message ? 'worker' : 'change';
+  const wanted = message !== null || needsMessage(project.schedule, changed, facts.now);
+  const planned = wanted ? planMessage(changed, facts.now, at, sender) : null;
   if (!planned && changed === project.schedule) return null;
   const { trainDueAt, dirtySince, messageAt, slotsFreeAt } = planned?.schedule ?? changed;
   await transaction

@@ -19,7 +19,7 @@ from .splits import assign_folds, group_near_duplicates, most_folds, sample_rows
 cross_validated_images = 2000
 # A choice on so many images, or on so many of each class where that is more, is as good as one on all.
 choice_images, choice_images_of_class = 400, 8
-# Of the learning curve: parts of the pictures that are learned from, and the most images that it is computed for.
+# The learning curve learns from these parts of the pictures; it is computed for at most so many images.
 curve_shares = (0.25, 0.5, 0.75)
 curve_images = 600
 # Judged pictures count as this share of independent ones: heads of overlapping folds are not independent, and a few pictures

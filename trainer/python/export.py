@@ -65,7 +65,7 @@ def write_onnx(
 def write_checkpoint(path: Path, backbone: Backbone, network: "Network", head: Head, classes: list[str]) -> None:
     import torch
 
-    # Of a single network the names are those of timm.
+    # A single network has the names of timm.
     prefix = only_part if len(network.parts) == 1 else ""
     state = {name.removeprefix(prefix): tensor for name, tensor in network.state_dict().items()}
     for name, values in zip(head_names, (head.weight, head.bias), strict=True):

@@ -58,12 +58,7 @@ def solve_by_pictures(
     """@returns W [classes, features] and the bias that small classes are owed [classes], by an N x N system."""
     deviations = (features - means[labels]) * scale_deviations(labels, classes)[:, None]
     centred = means - means.mean(axis=0)
-    system = deviations @ deviations.T
-    ridge = compute_ridge(shrinkage, np.trace(system), (centred**2).sum() / classes, classes)
-    kept = 1 - shrinkage
-    system *= kept
-    system[np.diag_indices_from(system)] += ridge
-    factor = factorize(system)
+    factor, ridge, kept = shrink(deviations @ deviations.T, centred, shrinkage)
     bias = np.zeros(classes)
     if is_uneven(labels, classes):
         bias = correct_small_classes(invert_diagonal(factor), ridge, kept, labels, classes)
@@ -82,17 +77,25 @@ def solve_by_features(
             yield (features[rows] - means[labels[rows]]) * scale[rows]
 
     centred = means - means.mean(axis=0)
-    system = sum(some.T @ some for some in deviations())
-    ridge = compute_ridge(shrinkage, np.trace(system), (centred**2).sum() / classes, classes)
-    kept = 1 - shrinkage
-    system *= kept
-    system[np.diag_indices_from(system)] += ridge
-    factor = factorize(system)
+    factor, ridge, kept = shrink(sum(some.T @ some for some in deviations()), centred, shrinkage)
     bias = np.zeros(classes)
     if is_uneven(labels, classes):
         within = [np.einsum("nd,dn->n", some, solve_factored(factor, some.T)) for some in deviations()]
         bias = correct_small_classes((1 - kept * np.concatenate(within)) / ridge, ridge, kept, labels, classes)
     return solve_factored(factor, centred.T).T, bias
+
+
+def shrink(system: np.ndarray, centred: np.ndarray, shrinkage: float) -> tuple[np.ndarray, float, float]:
+    """Shrinks a matrix of squared deviations, which it overwrites, towards a multiple of the identity.
+
+    @returns the factor of kept * system + ridge * I, the ridge, and ``kept``. ``centred`` has the means of the classes.
+    """
+    classes = len(centred)
+    ridge = compute_ridge(shrinkage, np.trace(system), (centred**2).sum() / classes, classes)
+    kept = 1 - shrinkage
+    system *= kept
+    system[np.diag_indices_from(system)] += ridge
+    return factorize(system), ridge, kept
 
 
 def correct_small_classes(

@@ -46,7 +46,7 @@ suspect_below = 0.2
 # And under which it is among the hard ones.
 hard_below = 0.6
 most_groups, most_named = 20, 20
-# Of a class: fewer pictures that differ from each other teach little.
+# A class with fewer pictures that differ from each other teaches little.
 few_pictures = 10
 good_accuracy = 0.95
 # Accuracy of a model whose doubts about a picture are worth checking.

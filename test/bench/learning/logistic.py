@@ -7,7 +7,7 @@ from trainer.python.choice import calibrate, weigh_classes
 from trainer.python.head import Head, log_softmax
 from trainer.python.splits import assign_folds
 
-# Of the L2 penalty, on features of unit mean length.
+# These are strengths of the L2 penalty, on features of unit mean length.
 strengths = (0.0003, 0.001, 0.003, 0.01, 0.03)
 
 
